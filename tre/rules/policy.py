@@ -1,0 +1,229 @@
+"""The policy files as types: what a data controller may say, and nothing else.
+
+Guarantees: closed shapes (an unknown key is an error, never ignored), defaults that are the strict ones, and one
+function, `check`, for what holds between files. Reading YAML and finding line numbers is secure.policies' work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from tre.rules.schema import Closed, Identifier, Name, TableSchema
+
+
+class Role(StrEnum):
+    RESEARCHER = "researcher"
+    CHECKER = "checker"
+    ADMIN = "admin"
+
+
+class Tier(StrEnum):
+    VALID = "valid"
+    PLAUSIBLE = "plausible"
+
+
+class RunRule(StrEnum):
+    """When a notebook is run on real rows: only for outputs that need it, or always."""
+
+    WHEN_NEEDED = "when_needed"
+    ALWAYS = "always"
+
+
+class Loss(Closed):
+    """A privacy loss as people write it: (epsilon, delta), always as a pair."""
+
+    epsilon: float = Field(gt=0, le=100)
+    delta: float = Field(gt=0, lt=1e-3)
+
+
+class Disclosure(Closed):
+    """Thresholds of the disclosure rules for outputs without noise."""
+
+    threshold: int = Field(default=10, ge=1)
+    max_rows: int = Field(default=500, ge=1)
+
+
+class Review(Closed):
+    checkers: Literal[2] = 2
+    # Statistics whose whole plan stays within this epsilon need no people; 0 means that people approve every plan.
+    automatic_epsilon: float = Field(default=0, ge=0, le=100)
+
+
+class Sandbox(Closed):
+    wall_seconds: int = Field(default=300, ge=1)
+    cpu_seconds: int = Field(default=600, ge=1)
+    memory_mb: int = Field(default=4096, ge=512)
+    outbox_mb: int = Field(default=64, ge=1)
+
+
+class Area(Closed):
+    """policies/area.yaml"""
+
+    title: str
+    controller: str
+    review: Review = Review()
+    disclosure: Disclosure = Disclosure()
+    sandbox: Sandbox = Sandbox()
+    run: RunRule = RunRule.WHEN_NEEDED
+    # What the desk may see of an unreleased job changes on multiples of this many seconds only.
+    tick_seconds: int = Field(default=60, ge=1)
+
+
+class Population(Closed):
+    """Who the people are, and what may ever be learnt about them: all datasets, all projects, all time."""
+
+    title: str
+    measure: Literal["zcdp"] = "zcdp"
+    lifetime: Loss
+
+
+class Populations(Closed):
+    """policies/populations.yaml"""
+
+    populations: dict[Identifier, Population]
+
+
+class TwinPolicy(Closed):
+    """How the synthetic twin is made. `epsilon` is charged for the plausible tier; `rows` is the valid tier's size."""
+
+    tier: Tier = Tier.VALID
+    epsilon: float | None = Field(default=None, gt=0, le=10)
+    rows: int = Field(default=1000, ge=10, le=1_000_000)
+
+
+class Dataset(TableSchema):
+    """policies/datasets/ID.yaml"""
+
+    title: str
+    description: str = ""
+    source: str = ""
+    licence: str = ""
+    steward: str
+    population: Identifier
+    twin: TwinPolicy = TwinPolicy()
+
+    @property
+    def table(self) -> TableSchema:
+        """The schema alone, without who keeps it and how its twin is made."""
+        return TableSchema(**{name: getattr(self, name) for name in TableSchema.model_fields})
+
+
+class Project(Closed):
+    """policies/projects/ID.yaml"""
+
+    title: str
+    lay_summary: str
+    purpose: str
+    public_benefit: str
+    legal_basis: str
+    agreement: str = ""
+    starts: date
+    ends: date
+    people: tuple[Identifier, ...] = Field(min_length=1)
+    datasets: dict[Identifier, tuple[Name, ...]]
+    # What this project may spend, for each population whose data it uses.
+    allowances: dict[Identifier, Loss]
+    run: RunRule | None = None
+    automatic_epsilon: float | None = Field(default=None, ge=0)
+    disclosure: Disclosure | None = None
+
+
+class Person(Closed):
+    name: str
+    role: Role
+    accreditation: str = ""
+    accredited_until: date
+
+
+class People(Closed):
+    """policies/people.yaml"""
+
+    people: dict[Identifier, Person]
+
+
+class Policies(Closed):
+    """All files together, as applied."""
+
+    area: Area
+    populations: dict[Identifier, Population]
+    datasets: dict[Identifier, Dataset]
+    projects: dict[Identifier, Project]
+    people: dict[Identifier, Person]
+
+
+class Problem(Closed):
+    """Why a set of policies cannot be applied: the file, the path of keys in it, the reason."""
+
+    file: str
+    path: tuple[str | int, ...]
+    reason: str
+
+
+def check(policies: Policies) -> list[Problem]:
+    """What no single file can see: references that lead nowhere, and projects laxer than the area."""
+    found: list[Problem] = []
+    for name, dataset in policies.datasets.items():
+        found += _check_dataset(f"datasets/{name}.yaml", dataset, policies.populations)
+    for name, project in policies.projects.items():
+        found += _check_project(f"projects/{name}.yaml", project, policies)
+    return found
+
+
+def _check_dataset(file: str, dataset: Dataset, populations: Mapping[str, Population]) -> list[Problem]:
+    found = []
+    if dataset.population not in populations:
+        found.append(Problem(file=file, path=("population",), reason="no such population in populations.yaml"))
+    if dataset.twin.tier is Tier.PLAUSIBLE and dataset.twin.epsilon is None:
+        found.append(Problem(file=file, path=("twin",), reason="the plausible tier needs an epsilon to charge"))
+    if dataset.twin.tier is Tier.VALID and dataset.twin.epsilon is not None:
+        found.append(Problem(file=file, path=("twin", "epsilon"), reason="the valid tier learns nothing and costs nothing"))
+    return found
+
+
+def _check_project(file: str, project: Project, policies: Policies) -> list[Problem]:
+    found = []
+    if not project.starts < project.ends:
+        found.append(Problem(file=file, path=("ends",), reason="a project must end after it starts"))
+    for i, person in enumerate(project.people):
+        if person not in policies.people:
+            found.append(Problem(file=file, path=("people", i), reason="no such person in people.yaml"))
+        elif policies.people[person].role is not Role.RESEARCHER:
+            found.append(Problem(file=file, path=("people", i), reason="only a researcher can be in a project"))
+    for dataset, columns in project.datasets.items():
+        found += _check_columns(file, project, dataset, columns, policies)
+    return found + _check_strictness(file, project, policies.area)
+
+
+def _check_columns(
+    file: str, project: Project, name: str, columns: tuple[str, ...], policies: Policies
+) -> list[Problem]:
+    dataset = policies.datasets.get(name)
+    if dataset is None:
+        return [Problem(file=file, path=("datasets", name), reason="no such dataset in datasets/")]
+    declared = {f.name for f in dataset.fields}
+    found = [
+        Problem(file=file, path=("datasets", name, i), reason=f"{column!r} is not a field of {name}")
+        for i, column in enumerate(columns)
+        if column not in declared
+    ]
+    if dataset.population not in project.allowances:
+        reason = f"an allowance for population {dataset.population!r} is needed to use {name}"
+        found.append(Problem(file=file, path=("allowances",), reason=reason))
+    return found
+
+
+def _check_strictness(file: str, project: Project, area: Area) -> list[Problem]:
+    found = []
+    if project.automatic_epsilon is not None and project.automatic_epsilon > area.review.automatic_epsilon:
+        found.append(Problem(file=file, path=("automatic_epsilon",), reason="laxer than the area's review rule"))
+    mine = project.disclosure
+    if mine is not None and mine.threshold < area.disclosure.threshold:
+        found.append(Problem(file=file, path=("disclosure", "threshold"), reason="laxer than the area's threshold"))
+    if mine is not None and mine.max_rows > area.disclosure.max_rows:
+        found.append(Problem(file=file, path=("disclosure", "max_rows"), reason="laxer than the area's limit of rows"))
+    return found
