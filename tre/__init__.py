@@ -1,0 +1,53 @@
+"""`tre`: a trusted research environment toolkit. This module is the map of the journey and the calls a notebook makes.
+
+    visits = tre.dataset("hie")                 a handle: the synthetic twin at the desk, the real rows inside the sandbox
+    visits.to_pandas()                          ordinary pandas from here on
+    visits.where("age >= 18").group_by("sex")   SQL scalar expressions; groups by declared or given keys
+          .release("visits-by-sex", epsilon=0.5, rows=tre.count(), mean=tre.mean("mdvis", bounds=(0, 50)))
+    tre.output("table-2", frame, context="…")   an output without noise: two people decide
+
+The journey: explore the twin → `tre rehearse` (on the twin: fixes the plan and its price) → `tre submit` (confirms it) →
+the check, and people where the policy asks for them → `tre fetch` → the same notebook replays the released values.
+
+Nothing here has authority: no code at the desk or in a notebook can read real rows, charge a budget or decide a review.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tre.desk.calls import count, count_people, dataset, histogram, mean, median, output, quantile, sum
+    from tre.errors import TreError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "TreError",
+    "count",
+    "count_people",
+    "dataset",
+    "histogram",
+    "mean",
+    "median",
+    "output",
+    "quantile",
+    "sum",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The calls are loaded when first used: `import tre` stays instant for the command line."""
+    if name == "TreError":
+        from tre.errors import TreError
+
+        return TreError
+    if name in __all__:
+        from tre.desk import calls
+
+        return getattr(calls, name)
+    raise AttributeError(f"module 'tre' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

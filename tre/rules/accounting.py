@@ -21,7 +21,7 @@ def epsilon_of(rho_units: int, delta: float) -> float:
         return 0.0
     rho = rho_units * UNIT
     low, high = 0.0, rho + 2 * math.sqrt(rho * math.log(1 / delta)) + 1e-9  # the textbook bound is above the tight one
-    for _ in range(80):
+    for _ in range(60):
         middle = (low + high) / 2
         if _log_delta(rho, middle) <= math.log(delta):
             high = middle
@@ -52,7 +52,7 @@ def _log_delta(rho: float, epsilon: float) -> float:
         return (a - 1) * (a * rho - epsilon) + a * math.log1p(-1 / a) - math.log(a - 1)
 
     low, high = -20.0, 20.0
-    for _ in range(100):
+    for _ in range(60):
         first, second = low + (high - low) / 3, high - (high - low) / 3
         if exponent(first) < exponent(second):
             high = second

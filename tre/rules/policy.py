@@ -181,7 +181,9 @@ def _check_dataset(file: str, dataset: Dataset, populations: Mapping[str, Popula
     if dataset.twin.tier is Tier.PLAUSIBLE and dataset.twin.epsilon is None:
         found.append(Problem(file=file, path=("twin",), reason="the plausible tier needs an epsilon to charge"))
     if dataset.twin.tier is Tier.VALID and dataset.twin.epsilon is not None:
-        found.append(Problem(file=file, path=("twin", "epsilon"), reason="the valid tier learns nothing and costs nothing"))
+        found.append(
+            Problem(file=file, path=("twin", "epsilon"), reason="the valid tier learns nothing and costs nothing")
+        )
     return found
 
 
@@ -196,6 +198,14 @@ def _check_project(file: str, project: Project, policies: Policies) -> list[Prob
             found.append(Problem(file=file, path=("people", i), reason="only a researcher can be in a project"))
     for dataset, columns in project.datasets.items():
         found += _check_columns(file, project, dataset, columns, policies)
+    for population, allowed in project.allowances.items():
+        known = policies.populations.get(population)
+        if known is None:
+            reason = "no such population in populations.yaml"
+            found.append(Problem(file=file, path=("allowances", population), reason=reason))
+        elif known.lifetime.delta != allowed.delta:
+            reason = f"an allowance is kept at its population's delta, {known.lifetime.delta:g}"
+            found.append(Problem(file=file, path=("allowances", population, "delta"), reason=reason))
     return found + _check_strictness(file, project, policies.area)
 
 

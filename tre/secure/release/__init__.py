@@ -1,0 +1,1 @@
+"""From a rehearsal's claims to a signed release: planning, the check, review, publication."""

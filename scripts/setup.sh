@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Makes the virtual environment from requirements.lock, and installs bubblewrap where it may. Safe to run again.
+set -euo pipefail
+venv=$1
+cd "$(dirname "$0")/.."
+
+# 1. The sandbox is the distribution's bubblewrap: no Python package can bring it.
+if ! command -v bwrap >/dev/null; then
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "installing bubblewrap"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq bubblewrap >/dev/null
+    else
+        echo "bubblewrap is missing: ask for it (Debian: sudo apt install bubblewrap), then run this again" >&2
+        exit 1
+    fi
+fi
+
+# 2. A Python that is supported: the one in $PYTHON, else the first that fits.
+python=""
+for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    if "$candidate" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+[ -n "$python" ] || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed (Debian: python3-venv)" >&2; exit 1; }
+
+# 3. uv brings the exact versions of the lock in seconds; it is itself pinned here.
+started=$SECONDS
+"$python" -m venv --clear "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
+# --no-deps: the lock is complete. Resolving again would bring back torch, which requirements.overrides leaves out.
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --require-hashes -r requirements.lock
+# setuptools, for building our own package, comes from the lock too: nothing unpinned is fetched.
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation -e .
+touch "$venv/.ready"
+echo "environment ready in $((SECONDS - started)) s"

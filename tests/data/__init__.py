@@ -1,0 +1,1 @@
+"""Tests of what happens to rows on their way in, and of the twins."""

@@ -1,0 +1,122 @@
+"""Requests: what is refused, with which code; what the schema decides; what the digest covers."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tre.errors import RequestError, TreError
+from tre.statistics.prepare import MAX_CELLS, prepare
+from tre.statistics.request import parse
+
+from .conftest import SCHEMA
+
+GOOD = {"dataset": "toy", "statistics": {"n": {"kind": "count"}}, "epsilon": 1.0}
+
+
+def _refusal(**changes):
+    with pytest.raises(RequestError) as refused:
+        prepare(parse(GOOD | changes), SCHEMA, delta=1e-6)
+    return refused.value
+
+
+@pytest.mark.parametrize("epsilon", [0, -1, float("nan"), float("inf"), -0.0, 1e308, 100.0001, "1e3", None, [1]])
+def test_an_epsilon_that_is_no_price_is_refused(epsilon):
+    assert _refusal(epsilon=epsilon).code == "epsilon_invalid"
+
+
+def test_an_epsilon_too_small_to_be_split_is_refused():
+    with pytest.raises(RequestError) as refused:
+        prepare(parse(GOOD | {"epsilon": 1e-12}), SCHEMA, delta=1e-14)
+    assert refused.value.code == "epsilon_invalid"
+
+
+@pytest.mark.parametrize(
+    ("code", "statistic"),
+    [
+        ("bounds_invalid", {"kind": "mean", "column": "age", "bounds": [50, 10]}),
+        ("bounds_invalid", {"kind": "mean", "column": "age", "bounds": [5, 5]}),
+        ("bounds_invalid", {"kind": "sum", "column": "age", "bounds": [0, 121]}),
+        ("bounds_invalid", {"kind": "sum", "column": "free", "bounds": [0, 1e300]}),
+        ("request_invalid", {"kind": "sum", "column": "free", "bounds": [0, float("nan")]}),
+        ("bounds_missing", {"kind": "mean", "column": "free"}),
+        ("column_unknown", {"kind": "mean", "column": "wage"}),
+        ("column_unknown", {"kind": "mean", "column": "person"}),
+        ("column_not_number", {"kind": "mean", "column": "sex"}),
+        ("request_invalid", {"kind": "maximum", "column": "age"}),
+        ("request_invalid", {"kind": "count", "exact": True}),
+        ("request_invalid", {"kind": "quantile", "column": "age", "probability": 1.0}),
+        ("request_invalid", {"kind": "histogram", "column": "age", "bins": 10**9}),
+    ],
+)
+def test_a_statistic_that_cannot_be_is_refused(code, statistic):
+    assert _refusal(statistics={"s": statistic}).code == code
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("keys_unknown", {"group_by": [{"column": "note"}]}),
+        ("keys_unknown", {"group_by": [{"column": "age"}]}),
+        ("column_unknown", {"group_by": [{"column": "person"}]}),
+        ("column_unknown", {"where": ["person = 7"]}),
+        ("group_invalid", {"group_by": [{"column": "sex"}, {"column": "sex"}]}),
+        ("group_invalid", {"group_by": [{"column": "note", "keys": ["a", "a"]}]}),
+        ("group_invalid", {"group_by": [{"column": "note", "keys": [1]}]}),
+        ("too_many_cells", {"group_by": [{"column": "age", "keys": list(range(9_999))}, {"column": "free", "keys": list(range(99))}]}),
+        ("column_taken", {"derive": [{"name": "age", "expression": "1"}]}),
+        ("column_taken", {"derive": [{"name": "person", "expression": "age"}]}),
+        ("expression_refused", {"where": ["age"]}),
+        ("request_invalid", {"contribution": 1}),
+        ("request_invalid", {"statistics": {}}),
+        ("request_invalid", {"version": 2}),
+    ],
+)  # fmt: skip
+def test_a_request_that_cannot_be_is_refused(code, changes):
+    assert _refusal(**changes).code == code
+
+
+def test_groups_come_from_the_schema_or_the_expression_in_declared_order():
+    request = parse(
+        GOOD
+        | {
+            "derive": [{"name": "band", "expression": "CASE WHEN age < 40 THEN 'young' ELSE 'old' END"}],
+            "group_by": [{"column": "band"}, {"column": "site"}],
+        }
+    )
+    keys = list(prepare(request, SCHEMA, delta=1e-6).keys)
+    assert keys == [(b, s) for b in ("young", "old") for s in ("a", "b", "c", None)]
+
+
+def test_a_mean_and_a_count_share_one_vector_where_nothing_can_be_missing():
+    both = {"n": {"kind": "count"}, "m": {"kind": "mean", "column": "age"}}
+    assert len(prepare(parse(GOOD | {"statistics": both}), SCHEMA, delta=1e-6).components) == 2
+    both["m"]["column"] = "cost"  # may be missing: its own count
+    assert len(prepare(parse(GOOD | {"statistics": both}), SCHEMA, delta=1e-6).components) == 3
+
+
+def test_the_digest_names_the_request_and_not_the_order_of_its_json():
+    text = json.dumps(parse(GOOD).model_dump(mode="json"))
+    shuffled = dict(reversed(list(json.loads(text).items())))
+    assert parse(shuffled).digest == parse(GOOD).digest
+    assert parse(GOOD | {"epsilon": 1.0000001}).digest != parse(GOOD).digest
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([*GOOD, "where", "derive", "group_by", "version"]), json_values)
+def test_no_document_does_anything_but_prepare_or_be_refused_with_a_code(key, value):
+    try:
+        prepared = prepare(parse(GOOD | {key: value}), SCHEMA, delta=1e-6)
+    except TreError as refused:
+        assert refused.code
+        assert refused.next_step
+    else:
+        assert sum(c.cells for c in prepared.components) <= 3 * MAX_CELLS

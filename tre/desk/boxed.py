@@ -1,0 +1,66 @@
+"""What runs inside a sandbox: papermill executes the notebook, and what went wrong is written down.
+
+    python -m tre.desk.boxed /in /outbox
+
+Guarantees: nothing. This process shares its sandbox with the notebook, so whatever it writes is a claim: the executed
+notebook stays inside, and the failure text is shown to the researcher only after a rehearsal, which saw only the twin.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+# nbformat's validator builds a grammar for internationalised addresses at import: two seconds for a check of formats
+# that notebooks do not use. jsonschema skips it when the module cannot be imported.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# How our own errors appear in a traceback: see TreError._render_traceback_.
+OURS = re.compile(r"\w+ \[(?P<code>[a-z_]+)\]: (?P<message>.*)\nNext step: (?P<next>.*)")
+
+
+def main() -> int:
+    source, outbox = Path(sys.argv[1]), Path(sys.argv[2])
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    parameters = json.loads((source / "parameters.json").read_text())
+    try:
+        papermill.execute_notebook(
+            str(source / "notebook.ipynb"),
+            str(outbox / "executed.ipynb"),
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=False,
+            cwd="/tmp",  # noqa: S108  # the sandbox's own, empty and gone afterwards
+        )
+    except PapermillExecutionError as error:
+        _write(outbox, error.ename, error.evalue, ANSI.sub("", "\n".join(error.traceback)))
+        return 2
+    except Exception as error:  # any other fault of the run is told the same way
+        _write(outbox, type(error).__name__, str(error), "")
+        return 3
+    return 0
+
+
+def _write(outbox: Path, name: str, value: str, traceback: str) -> None:
+    """The failure as `messages.Failure`: our own errors by their code, all others as notebook_failed."""
+    ours = OURS.search(traceback)
+    if ours:
+        failure = {"code": ours["code"], "message": ours["message"], "next_step": ours["next"]}
+    else:
+        failure = {
+            "code": "notebook_failed",
+            "message": f"{name}: {value}"[:2_000],
+            "next_step": "Run the notebook at your desk on the twin until it goes through, then submit it again.",
+        }
+    failure["traceback"] = traceback[-20_000:]
+    (outbox / "failure.json").write_text(json.dumps(failure))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""A fetched release on disk: unpacked, verified, written. All the checking is rules.receipt's."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tre.errors import NotFound, VerificationFailed
+from tre.rules import receipt
+
+MAX_BYTES = 500 * 2**20
+MAX_FILES = 2_000
+
+
+def unpack(archive: bytes) -> dict[str, bytes]:
+    """The archive's files by name. Raises VerificationFailed for what is not a plain bundle."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as found:
+            infos = found.infolist()
+            if len(infos) > MAX_FILES or sum(i.file_size for i in infos) > MAX_BYTES:
+                raise _not_a_bundle()
+            names = [i.filename for i in infos]
+            if len(set(names)) != len(names) or not all(map(_plain, names)):
+                raise _not_a_bundle()
+            return {i.filename: found.read(i) for i in infos}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError):
+        raise _not_a_bundle() from None
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """A bundle's folder or archive."""
+    if path.is_file():
+        return unpack(path.read_bytes())
+    if not path.is_dir():
+        raise NotFound("bundle_missing", f"There is nothing at {path}.", "Name a fetched release's folder or archive.")
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file() or p.is_symlink()}
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def verify(files: dict[str, bytes], known: set[str], *, must_be_known: bool = False) -> dict[str, Any]:
+    """The receipt and whether its key is one of `known`. Raises VerificationFailed."""
+    found = receipt.verify(files)
+    key_known = found["key"] in known
+    if not key_known and (must_be_known or known):
+        raise VerificationFailed(
+            "key_unknown",
+            "The receipt is signed, but not with a key of an area that this desk knows.",
+            "Get the area's key from its data controller and compare: tre verify PATH --key KEY",
+        )
+    return {"receipt": found, "key_known": key_known}
+
+
+def _plain(name: str) -> bool:
+    path = PurePosixPath(name)
+    return (
+        bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and not name.endswith("/")
+    )
+
+
+def _not_a_bundle() -> VerificationFailed:
+    return VerificationFailed("bundle_unreadable", "This is not a release's archive.", "Fetch the release again.")

@@ -1,0 +1,416 @@
+"""`tre`: the commands of the desk, for researchers and output checkers. Imports are lazy: help must come at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from tre import terminal
+from tre.errors import Conflict, NotebookError, NotFound, TreError
+from tre.messages import DecisionKind, JobView, Stage, Submission, Vote
+from tre.terminal import json_option, table
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tre", prog_name="tre")
+def cli() -> None:
+    """The desk of a trusted research environment: explore twins, submit notebooks, replay what was released.
+
+    \b
+    A first journey:
+      tre login URL                         (asks for your token)
+      tre datasets
+      tre submit analysis.ipynb --project P
+      tre fetch RELEASE results/
+    """
+
+
+def main() -> None:
+    terminal.run(cli)
+
+
+def _client() -> Any:
+    from tre.desk.connect import needed
+
+    return needed()
+
+
+@cli.command()
+@click.argument("url")
+@click.option("--token", help="Else it is asked for, unseen.")
+@json_option
+def login(url: str, token: str | None, show: Console) -> Any:
+    """Remember the gateway and your token (file of mode 0600).
+
+    \b
+    Example: tre login https://gateway.example
+    """
+    from tre.client import Client
+    from tre.desk.store import Store
+
+    token = token or os.environ.get("TRE_TOKEN") or click.prompt("Token", hide_input=True, err=True)
+    client = Client(url, token)
+    me = client.me()
+    store = Store.default()
+    store.save_login(url, token)
+    store.remember_key(client.receipt_key())
+    show.print(f"Signed in as {me.name} ({me.role}); projects: {', '.join(me.projects) or 'none'}.")
+    return me
+
+
+@cli.command()
+@json_option
+def datasets(show: Console) -> Any:
+    """The datasets of your projects, and what their twins are.
+
+    \b
+    Example: tre datasets --json
+    """
+    found = _client().datasets()
+    rows = [(d.id, d.title, len(d.columns), d.twin.tier if d.twin else "no twin yet", d.population) for d in found]
+    show.print(table("Datasets", ("id", "title", "columns", "twin", "population"), rows))
+    return found
+
+
+@cli.command()
+@click.argument("dataset")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the twin's file here.")
+@json_option
+def twin(dataset: str, output: Path | None, show: Console) -> Any:
+    """Fetch a dataset's synthetic twin, for `tre.dataset(...)` in notebooks.
+
+    \b
+    Example: tre twin hie
+    """
+    from tre.desk.store import Store
+
+    client = _client()
+    info, content = client.dataset(dataset), client.twin(dataset)
+    path = Store.default().save_twin(info, content)
+    if output is not None:
+        output.write_bytes(content)
+    label = info.twin
+    show.print(f"SYNTHETIC twin of {dataset} ({label.tier}): learnt {label.learnt}.\n{path}")
+    return {"dataset": dataset, "path": str(path), "twin": label}
+
+
+def _parameters(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """As papermill does: numbers, booleans and None are recognised, everything else is text."""
+    return {name: _value(text) for name, text in pairs}
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text
+
+
+def _submission(notebook: Path, project: str, parameters: tuple[tuple[str, str], ...], strip: bool) -> Submission:
+    """The notebook's bytes, checked here as the gateway will check them."""
+    from tre.rules import notebook as rules
+
+    try:
+        if notebook.stat().st_size > 20 * rules.MAX_BYTES:
+            raise NotebookError("notebook_too_large", "The notebook is too large.", "Keep data and outputs out of it.")
+        content = notebook.read_bytes()
+    except OSError:
+        raise NotFound("notebook_missing", f"{notebook} cannot be read.", "Name a file that is there.") from None
+    content = rules.strip(content) if strip else content
+    given = _parameters(parameters)
+    rules.check_parameters(rules.check(content), given)
+    try:
+        return Submission(project=project, notebook=content.decode(), parameters=given)
+    except ValueError:
+        raise NotFound("project_unknown", "That is no project's name.", "Yours are in: tre login, tre budget") from None
+
+
+_common = [
+    click.argument("notebook", type=click.Path(path_type=Path)),
+    click.option("--project", "-P", required=True, help="The project it is for."),
+    click.option("-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter of the notebook."),
+    click.option("--strip", is_flag=True, help="Remove outputs from what is sent (your file stays as it is)."),
+]
+
+
+def common(function: Any) -> Any:
+    for option in reversed(_common):
+        function = option(function)
+    return function
+
+
+@cli.command()
+@common
+@json_option
+def rehearse(notebook: Path, project: str, parameters: Any, strip: bool, show: Console) -> Any:
+    """Rehearse a notebook on the twin: shows the plan, its price and the error to expect. Charges nothing.
+
+    \b
+    Example: tre rehearse analysis.ipynb --project visits
+    """
+    view = _rehearsed(_client(), _submission(notebook, project, parameters, strip), show)
+    show.print(f"Confirm it: tre submit {notebook} --project {project}, or tre confirm {view.id}")
+    return view
+
+
+def _rehearsed(client: Any, submission: Submission, show: Console) -> JobView:
+    view = client.submit(submission)
+    view = _wait(client, view.id, lambda v: v.stage is not Stage.REHEARSING, show)
+    if view.failure is not None:
+        from tre.desk import show as shows
+
+        shows.failure(show, view.failure)
+        raise TreError(view.failure.code, view.failure.message, view.failure.next_step)
+    from tre.desk import show as shows
+
+    shows.plan(show, view)
+    return view
+
+
+def _wait(client: Any, job: str, done: Any, show: Console) -> JobView:
+    """Follow a job with a live line that says its stage, until `done`."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from tre.desk.show import SENTENCE
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=show, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        for view in client.follow(job):
+            progress.update(task, description=SENTENCE[view.stage])
+            if done(view):
+                break
+    return view  # type: ignore[no-any-return]  # follow never ends by itself
+
+
+@cli.command()
+@common
+@click.option("--yes", is_flag=True, help="Confirm the plan without asking.")
+@click.option("--wait", is_flag=True, help="Wait until it is released, returned or rejected.")
+@json_option
+def submit(notebook: Path, project: str, parameters: Any, strip: bool, yes: bool, wait: bool, show: Console) -> Any:
+    """Rehearse, show the plan, and after your confirmation send it into the secure area.
+
+    \b
+    Example: tre submit analysis.ipynb --project visits -p year 2 --wait
+    """
+    client = _client()
+    view = _rehearsed(client, _submission(notebook, project, parameters, strip), show)
+    if not yes and not click.confirm("Confirm this plan? Its cost will be reserved.", err=True):
+        client.withdraw(view.id)
+        raise Conflict(
+            "not_confirmed", "The plan was not confirmed; nothing was charged.", "Submit again when you wish."
+        )
+    return _confirmed(client, view, wait, show)
+
+
+def _confirmed(client: Any, view: JobView, wait: bool, show: Console) -> JobView:
+    from tre.desk import show as shows
+
+    view = client.confirm(view.id, view.plan_digest)
+    if wait:
+        view = _wait(client, view.id, lambda v: v.stage.final, show)
+    shows.job(show, view)
+    return view
+
+
+@cli.command()
+@click.argument("job")
+@click.option("--wait", is_flag=True, help="Wait until it is released, returned or rejected.")
+@json_option
+def confirm(job: str, wait: bool, show: Console) -> Any:
+    """Confirm the plan of a rehearsed job: its cost is reserved, and it goes into the secure area.
+
+    \b
+    Example: tre confirm job-1a2b3c4d
+    """
+    client = _client()
+    view = client.job(job)
+    if view.plan_digest is None:
+        raise Conflict("not_planned", "This job has no plan.", "Look at it: tre job ID")
+    return _confirmed(client, view, wait, show)
+
+
+@cli.command()
+@click.argument("job")
+@json_option
+def withdraw(job: str, show: Console) -> Any:
+    """Withdraw a job that waits for your confirmation.
+
+    \b
+    Example: tre withdraw job-1a2b3c4d
+    """
+    view = _client().withdraw(job)
+    show.print(f"{job} is withdrawn; nothing was charged.")
+    return view
+
+
+@cli.command()
+@json_option
+def jobs(show: Console) -> Any:
+    """Your jobs, newest first.
+
+    \b
+    Example: tre jobs
+    """
+    from tre.desk.show import SENTENCE
+
+    found = _client().jobs()
+    rows = [(j.id, j.project, j.submitted, SENTENCE[j.stage], j.release) for j in found]
+    show.print(table("Jobs", ("id", "project", "submitted", "stage", "release"), rows))
+    return found
+
+
+@cli.command()
+@click.argument("job_id", metavar="ID")
+@click.option("--wait", is_flag=True, help="Wait until it is released, returned or rejected.")
+@json_option
+def job(job_id: str, wait: bool, show: Console) -> Any:
+    """One job: its stage, plan and release.
+
+    \b
+    Example: tre job job-1a2b3c4d --wait
+    """
+    from tre.desk import show as shows
+
+    client = _client()
+    view = _wait(client, job_id, lambda v: v.stage.final, show) if wait else client.job(job_id)
+    shows.job(show, view)
+    if view.stage is Stage.PLANNED:
+        shows.plan(show, view)
+    return view
+
+
+@cli.command()
+@click.option("--project", "-P", required=True)
+@json_option
+def budget(project: str, show: Console) -> Any:
+    """What a project may still spend.
+
+    \b
+    Example: tre budget --project visits
+    """
+    from tre.desk import show as shows
+
+    found = _client().budget(project)
+    shows.balances(show, found)
+    return found
+
+
+@cli.command()
+@json_option
+def releases(show: Console) -> Any:
+    """What was released to your projects.
+
+    \b
+    Example: tre releases
+    """
+    found = _client().releases()
+    rows = [(r.id, r.project, r.updated, r.statistics, r.outputs, json.dumps(r.charged)) for r in found]
+    show.print(table("Releases", ("id", "project", "released", "statistics", "outputs", "charged epsilon"), rows))
+    return found
+
+
+@cli.command()
+@click.argument("release")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@json_option
+def fetch(release: str, folder: Path, show: Console) -> Any:
+    """Fetch a release into DIR, verify it, and let notebooks here replay it.
+
+    \b
+    Example: tre fetch rel-1a2b3c4d results/
+    """
+    from tre.desk import bundle
+    from tre.desk.store import Store
+
+    client = _client()
+    store = Store.default()
+    store.remember_key(client.receipt_key())
+    files = bundle.unpack(client.bundle(release))
+    verdict = bundle.verify(files, store.known_keys())
+    bundle.write(folder, files)
+    bundle.write(store.releases / release, files)
+    show.print(f"{release}: verified, in {folder}/ (values, outputs, receipt). Notebooks at this desk now replay it.")
+    return {"release": release, "folder": str(folder), "files": sorted(files), **verdict}
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--key", help="The area's receipt key (64 hexadecimal digits) or a file that holds it.")
+@json_option
+def verify(path: Path, key: str | None, show: Console) -> Any:
+    """Check a release's receipt and every byte it covers. Needs no network and no account.
+
+    \b
+    Example: tre verify results/ --key area-key.hex
+    """
+    from tre.desk import bundle
+    from tre.desk.store import Store
+
+    known = {Path(key).read_text().strip() if Path(key).is_file() else key} if key else Store.default().known_keys()
+    verdict = bundle.verify(bundle.read(path), known, must_be_known=key is not None)
+    receipt = verdict["receipt"]
+    show.print(
+        f"[bold green]good[/bold green]: {receipt['release']} of {receipt['area']}, released {receipt['released']}"
+    )
+    whose = (
+        "a key this desk knows" if verdict["key_known"] else "a key this desk does NOT know: compare it with the area's"
+    )
+    show.print(f"signed with {whose}: {receipt['key']}")
+    return verdict
+
+
+@cli.command()
+@json_option
+def reviews(show: Console) -> Any:
+    """For output checkers: what waits for your vote.
+
+    \b
+    Example: tre reviews
+    """
+    found = _client().reviews()
+    rows = [(r.release, r.project, r.person, r.submitted, len(r.plan.requests), len(r.outputs)) for r in found]
+    show.print(
+        table("Waiting for your vote", ("release", "project", "from", "submitted", "statistics", "outputs"), rows)
+    )
+    return found
+
+
+@cli.command()
+@click.argument("release")
+@click.option("--approve", "decision", flag_value="approve", help="It may leave.")
+@click.option("--return", "decision", flag_value="return", help="Back to the researcher, with your comment.")
+@click.option("--reject", "decision", flag_value="reject", help="It may not leave.")
+@click.option("--comment", default="", help="The researcher reads it after the decision; needed unless you approve.")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the outputs under review into this folder.")
+@json_option
+def review(release: str, decision: str | None, comment: str, save: Path | None, show: Console) -> Any:
+    """For output checkers: look at a release, or vote on it. Every look is recorded.
+
+    \b
+    Examples: tre review rel-1a2b3c4d
+              tre review rel-1a2b3c4d --return --comment "cells below ten in table-2"
+    """
+    from tre.desk import show as shows
+
+    client = _client()
+    if decision is not None:
+        info = client.vote(release, Vote(decision=DecisionKind(decision), comment=comment))
+        show.print(f"Your vote on {release} is recorded: {decision}.")
+        return info
+    info = client.review(release)
+    shows.review(show, info)
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+        for output in info.outputs:
+            if output.present:
+                suffix = {"table": "csv", "figure": "png", "text": "txt"}[output.kind.value]
+                (save / f"{output.name}.{suffix}").write_bytes(client.review_output(release, output.name))
+    return info

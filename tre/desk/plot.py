@@ -1,0 +1,56 @@
+"""Plots of a release: points with error bars in colours that the colour-blind can tell apart (Okabe and Ito's)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tre.statistics.table import Cell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from tre.desk.release import Release
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def plot(release: Release, statistic: str | None = None) -> Figure:
+    import matplotlib.pyplot as plt
+
+    labels = [statistic] if statistic else list(release.request.statistics)
+    figure, axes = plt.subplots(
+        1, len(labels), figsize=(1 + 4.2 * len(labels), 3.6), squeeze=False, layout="constrained"
+    )
+    for i, (label, panel) in enumerate(zip(labels, axes[0], strict=True)):
+        cells = [c for c in release.table.cells if c.statistic == label]
+        _draw(panel, cells, COLOURS[i % len(COLOURS)])
+        panel.set_title(label, loc="left")
+    figure.suptitle(f"{release.name} — {release.origin.badge}", color=release.origin.colour, x=0.01, ha="left")
+    figure.supxlabel(f"{release.origin.sentence}; bars: 95 % interval of the noise", fontsize=7, color="#555555")
+    plt.close(figure)  # shown by its own display as the cell's value, not a second time by the backend
+    return figure  # type: ignore[no-any-return]
+
+
+def _draw(panel: Axes, cells: list[Cell], colour: str) -> None:
+    names = [_name(c) for c in cells]
+    shown = [(i, c) for i, c in enumerate(cells) if c.value is not None]
+    at = [i for i, _ in shown]
+    values = [float(c.value) for _, c in shown if c.value is not None]
+    below = [max(0.0, c.value - c.low) for _, c in shown]  # type: ignore[operator]
+    above = [max(0.0, c.high - c.value) for _, c in shown]  # type: ignore[operator]
+    panel.errorbar(values, at, xerr=[below, above], fmt="o", color=colour, ecolor="#444444", capsize=3)
+    for i, cell in enumerate(cells):
+        if cell.value is None:
+            panel.text(0.02, i, "drowned in noise", fontsize=7, transform=panel.get_yaxis_transform(), va="center")
+    panel.set_yticks(range(len(names)), names, fontsize=8)
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.grid(axis="x", color="#dddddd")
+    panel.set_axisbelow(True)
+
+
+def _name(cell: Cell) -> str:
+    parts = ["(missing)" if k is None else str(k) for k in cell.keys]
+    if cell.bin is not None:
+        parts.append(f"{cell.bin[0]:g}–{cell.bin[1]:g}")
+    return ", ".join(parts) or "all"

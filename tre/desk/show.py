@@ -1,0 +1,128 @@
+"""What the researcher's and checker's commands print: plans, jobs, budgets, reviews, in words."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from tre.messages import Balance, Failure, JobView, Plan, ReviewInfo, Stage
+from tre.terminal import table
+
+SENTENCE = {
+    Stage.REHEARSING: "being rehearsed on the synthetic twin",
+    Stage.REHEARSAL_FAILED: "the rehearsal failed; nothing was charged",
+    Stage.PLANNED: "planned: waits for your confirmation",
+    Stage.WITHDRAWN: "withdrawn; nothing was charged",
+    Stage.IN_PROGRESS: "in the secure area: charged, computed, noised",
+    Stage.IN_REVIEW: "in the secure area and with its output checkers",
+    Stage.RELEASED: "released",
+    Stage.RETURNED: "returned by the output checkers",
+    Stage.REJECTED: "rejected by the output checkers",
+    Stage.FAILED: "failed",
+}
+
+
+def plan(console: Console, view: JobView) -> None:
+    """What will leave, what it costs, and what to expect."""
+    if view.plan is None:
+        return
+    console.print(f"\n[bold]The plan[/bold] {view.plan_digest}", "— what will leave, and nothing else\n")
+    if view.plan.requests:
+        console.print(
+            table(
+                "Statistics, with noise",
+                ("release", "dataset", "asks for", "epsilon", "expected error (95 %)"),
+                _requests(view.plan),
+            )
+        )
+    if view.plan.outputs:
+        rows = [(o.name, o.kind.value, o.context) for o in view.plan.outputs]
+        console.print(table("Outputs without noise: two people decide", ("output", "kind", "context"), rows))
+    for c in view.costs:
+        verdict = "" if c.affordable else "  [bold red]— more than is left[/bold red]"
+        console.print(
+            f"Cost for {escape(c.population)}: epsilon {c.epsilon:.4g} (delta {c.delta:g}); left before it: {c.left_epsilon:.4g}{verdict}"
+        )
+    who = "no people: the policy lets it out automatically" if view.plan.automatic else "two output checkers decide"
+    run = "; your notebook will also be run on the real rows, in the sandbox" if view.plan.run else ""
+    console.print(f"Then: {who}{run}.\n")
+
+
+def _requests(found: Plan) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for r in found.requests:
+        errors = ", ".join(f"{k} ± {v:.4g}" if v is not None else f"{k}: drowned" for k, v in r.expected_error.items())
+        by = f" by {', '.join(g.column for g in r.request.group_by)}" if r.request.group_by else ""
+        cost = "0 (released before)" if r.replayed else f"{r.request.epsilon:g}"
+        rows.append((r.name, r.request.dataset, ", ".join(r.request.statistics) + by, cost, errors))
+    return rows
+
+
+def failure(console: Console, found: Failure) -> None:
+    console.print(f"[bold red]The rehearsal failed[/bold red] \\[{found.code}]: {escape(found.message)}")
+    if found.traceback and found.code == "notebook_failed":
+        console.print(escape(found.traceback[-3_000:]))
+    console.print(f"Next step: {escape(found.next_step)}")
+
+
+def job(console: Console, view: JobView) -> None:
+    console.print(f"[bold]{view.id}[/bold] in {escape(view.project)}: {SENTENCE[view.stage]} (since {view.updated})")
+    if view.failure is not None:
+        failure(console, view.failure)
+    if view.release is not None:
+        console.print(f"Release: {view.release}")
+    for comment in view.comments:
+        console.print(f"A checker wrote: {escape(comment)}")
+    if view.stage is Stage.RELEASED:
+        console.print(f"Fetch it: tre fetch {view.release} DIR — then run the notebook again at your desk.")
+
+
+def balances(console: Console, found: list[Balance]) -> None:
+    rows = [
+        (
+            b.account,
+            b.kind,
+            f"{b.limit_epsilon:.3f}",
+            f"{b.used_epsilon:.3f}",
+            f"{b.left_epsilon:.3f}",
+            f"{b.delta:g}",
+            _bar(b),
+        )
+        for b in found
+    ]
+    console.print(
+        table("Privacy budget", ("account", "kind", "limit epsilon", "used", "still fits", "delta", ""), rows)
+    )
+    console.print("Losses add up in rho, not in epsilon: used and still-fitting epsilon do not sum to the limit.")
+
+
+def _bar(b: Balance) -> str:
+    filled = round(20 * b.used_units / b.limit_units) if b.limit_units else 20
+    return "█" * filled + "░" * (20 - filled)
+
+
+def review(console: Console, info: ReviewInfo) -> None:
+    console.print(
+        f"[bold]{info.release}[/bold] from {escape(info.person)}, project {escape(info.project)}, {info.submitted}: {info.state}"
+    )
+    for o in info.outputs:
+        console.print(f"\n[bold]{o.name}[/bold] ({o.kind.value}) — {escape(o.context)}")
+        if not o.present:
+            console.print("  [red]the run did not produce it[/red]")
+        for f in o.findings:
+            colour = {"pass": "green", "review": "yellow"}.get(f.verdict, "red")
+            console.print(f"  [{colour}]{f.verdict}[/{colour}] {f.rule}: {escape(f.message)}")
+    if info.plan.requests:
+        console.print()
+        console.print(
+            table(
+                "Statistics (computed only after approval)",
+                ("release", "dataset", "asks for", "epsilon", "expected error"),
+                _requests(info.plan),
+            )
+        )
+    for r in info.plan.requests:
+        console.print(escape(r.request.model_dump_json()))
+    console.print(f"\n[bold]The submitted notebook[/bold] {info.plan.notebook}\n{escape(info.notebook_source)}\n")
+    for comment in info.comments:
+        console.print(f"Comment: {escape(comment)}")

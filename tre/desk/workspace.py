@@ -1,0 +1,150 @@
+"""Which world a notebook is in, and what lies there: the one place where the three worlds differ.
+
+Guarantees: the world is read from the environment, never from the notebook; at the desk only twins and released values
+exist; inside a sandbox the manifest says what was put there. What a notebook asks for is written down in order
+(`Emitted`), and that record is a claim which the secure side checks again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from tre.desk.store import Store
+from tre.errors import NotFound, RequestError
+from tre.messages import (
+    DatasetInfo,
+    Emitted,
+    EmittedOutput,
+    EmittedRequest,
+    Manifest,
+    OutputKind,
+    Released,
+    ReleasedOutput,
+    World,
+)
+from tre.statistics.request import Request
+
+SUFFIXES = {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt"}
+
+
+class Workspace(Protocol):
+    world: World
+
+    def info(self, dataset: str) -> DatasetInfo: ...
+    def rows(self, dataset: str) -> Path: ...
+    def released(self, request: Request) -> Released | None: ...
+    def released_output(self, name: str) -> tuple[ReleasedOutput, Path] | None: ...
+    def emit_request(self, name: str, request: Request) -> None: ...
+    def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None: ...
+
+
+@functools.cache
+def current() -> Workspace:
+    """The workspace of this process: a sandbox when the supervisor says so, else the desk."""
+    if os.environ.get("TRE_WORLD") in (World.REHEARSAL, World.RUN):
+        return Box(Path(os.environ["TRE_DATA"]), Path(os.environ["TRE_OUTBOX"]))
+    return Desk(Store.default())
+
+
+class Desk:
+    """Twins and released bundles in the person's own store; nothing is emitted."""
+
+    world = World.DESK
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def info(self, dataset: str) -> DatasetInfo:
+        return self.store.info(dataset) or self._fetched(dataset)
+
+    def _fetched(self, dataset: str) -> DatasetInfo:
+        """From the gateway, when a gateway is known; so that the first call of a new notebook just works."""
+        from tre.desk.connect import configured
+
+        client = configured()
+        if client is None:
+            raise NotFound(
+                "dataset_unknown",
+                f"Neither a twin nor a released bundle of {dataset!r} is here.",
+                f"Run `tre login` once, then `tre twin {dataset}`.",
+            )
+        self.store.save_twin(client.dataset(dataset), client.twin(dataset))
+        return self.info(dataset)
+
+    def rows(self, dataset: str) -> Path:
+        path = self.store.twin(dataset)
+        if path is None:
+            raise NotFound("twin_missing", f"The twin of {dataset!r} is not here.", f"Fetch it: `tre twin {dataset}`.")
+        return path
+
+    def released(self, request: Request) -> Released | None:
+        return self.store.released(request)
+
+    def released_output(self, name: str) -> tuple[ReleasedOutput, Path] | None:
+        return self.store.released_output(name)
+
+    def emit_request(self, name: str, request: Request) -> None:
+        pass
+
+    def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None:
+        pass
+
+
+class Box:
+    """A sandbox: /data holds the manifest and one file a dataset, /outbox takes what the notebook asks for."""
+
+    def __init__(self, data: Path, outbox: Path) -> None:
+        self.manifest = Manifest.model_validate_json((data / "manifest.json").read_bytes())
+        self.world = self.manifest.world
+        self.data, self.outbox = data, outbox
+        self.requests: list[EmittedRequest] = []
+        self.outputs: list[EmittedOutput] = []
+
+    def info(self, dataset: str) -> DatasetInfo:
+        try:
+            return self.manifest.datasets[dataset]
+        except KeyError:
+            raise _no_dataset(dataset, self.manifest.datasets) from None
+
+    def rows(self, dataset: str) -> Path:
+        return self.data / f"{dataset}.parquet"
+
+    def released(self, request: Request) -> Released | None:
+        return self.manifest.released.get(request.digest)
+
+    def released_output(self, name: str) -> None:  # noqa: ARG002  # in a sandbox no output was released yet
+        return None
+
+    def emit_request(self, name: str, request: Request) -> None:
+        self._unused(name)
+        self.requests.append(EmittedRequest(name=name, request=request))
+        self._write()
+
+    def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None:
+        self._unused(name)
+        file = f"output-{len(self.outputs)}.{SUFFIXES[kind]}"
+        (self.outbox / file).write_bytes(content)
+        self.outputs.append(EmittedOutput(name=name, kind=kind, context=context, file=file))
+        self._write()
+
+    def _unused(self, name: str) -> None:
+        if name in [r.name for r in self.requests] + [o.name for o in self.outputs]:
+            raise RequestError(
+                "name_taken", f"Something named {name!r} was already asked for.", "Give each release its own name."
+            )
+
+    def _write(self) -> None:
+        emitted = Emitted(requests=tuple(self.requests), outputs=tuple(self.outputs))
+        (self.outbox / "emitted.json").write_bytes(emitted.model_dump_json().encode())
+
+
+def _no_dataset(dataset: str, there: Iterable[str]) -> NotFound:
+    return NotFound(
+        "dataset_unknown",
+        f"The project has no dataset {dataset[:80]!r}.",
+        f"It has: {', '.join(sorted(there)) or 'none'}. An admin adds datasets to the project's policy.",
+    )

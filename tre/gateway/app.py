@@ -1,0 +1,196 @@
+"""The gateway's HTTP API. Bearer tokens; problem details (RFC 9457); OpenAPI at /openapi.json.
+
+Guarantees: no route but /healthz and /v1/receipt-key answers without a token; every answer is one of `messages`' shapes;
+an error that is not ours is told as internal_error, without its text.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+import tre
+from tre.errors import NotAllowed, NotebookError, TreError
+from tre.messages import (
+    MAX_NOTEBOOK_BYTES,
+    Balance,
+    Confirmation,
+    DatasetInfo,
+    JobView,
+    Me,
+    OutputKind,
+    ProblemDetail,
+    ReleaseInfo,
+    ReviewInfo,
+    Submission,
+    Vote,
+)
+from tre.secure.services import Services
+
+log = logging.getLogger("tre.gateway")
+
+# A notebook as a JSON string can be longer than its bytes; what is larger than this was never read.
+MAX_BODY = 3 * MAX_NOTEBOOK_BYTES
+MEDIA = {OutputKind.TABLE: "text/csv", OutputKind.FIGURE: "image/png", OutputKind.TEXT: "text/plain; charset=utf-8"}
+
+
+def _person(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+) -> str:
+    """The person whose token came with the request."""
+    if credentials is None:
+        raise NotAllowed("token_missing", "No token was sent.", "Sign in: tre login, or set TRE_TOKEN.")
+    services: Services = request.app.state.services
+    return services.who(credentials.credentials)
+
+
+Person = Annotated[str, Depends(_person)]
+
+
+def create_app(services: Services) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        services.worker.start()
+        yield
+        services.worker.stop()
+
+    app = FastAPI(title="tre gateway", version=tre.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.services = services
+    _errors(app)
+    app.middleware("http")(_limit_body)
+    _routes(app, services)
+    return app
+
+
+async def _limit_body(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse by declared length before reading; a body without one is refused as well."""
+    if request.method in ("POST", "PUT", "PATCH"):
+        length = request.headers.get("content-length", "")
+        if not length.isdigit() or int(length) > MAX_BODY:
+            return _problem(
+                NotebookError(
+                    "notebook_too_large", "The notebook is too large.", "Clear its outputs; keep data out of it."
+                )
+            )
+    response = await call_next(request)
+    response.headers["cache-control"] = "no-store"
+    response.headers["x-content-type-options"] = "nosniff"
+    return response
+
+
+def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one short function a route
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok", "version": tre.__version__}
+
+    @app.get("/v1/receipt-key")
+    def receipt_key() -> dict[str, str]:
+        return {"key": services.receipt_key}
+
+    @app.get("/v1/me")
+    def me(who: Person) -> Me:
+        return services.me(who)
+
+    @app.get("/v1/datasets")
+    def datasets(who: Person) -> list[DatasetInfo]:
+        return services.datasets(who)
+
+    @app.get("/v1/datasets/{name}")
+    def dataset(who: Person, name: str) -> DatasetInfo:
+        return services.dataset(who, name)
+
+    @app.get("/v1/datasets/{name}/twin")
+    def twin(who: Person, name: str) -> Response:
+        return Response(services.twin(who, name), media_type="application/vnd.apache.parquet")
+
+    @app.post("/v1/jobs", status_code=201)
+    def submit(who: Person, submission: Submission) -> JobView:
+        return services.submit(who, submission)
+
+    @app.get("/v1/jobs")
+    def jobs(who: Person) -> list[JobView]:
+        return services.jobs(who)
+
+    @app.get("/v1/jobs/{job}")
+    def job(who: Person, job: str) -> JobView:
+        return services.job(who, job)
+
+    @app.post("/v1/jobs/{job}/confirm")
+    def confirm(who: Person, job: str, confirmation: Confirmation) -> JobView:
+        return services.confirm(who, job, confirmation)
+
+    @app.post("/v1/jobs/{job}/withdraw")
+    def withdraw(who: Person, job: str) -> JobView:
+        return services.withdraw(who, job)
+
+    @app.get("/v1/projects/{project}/budget")
+    def budget(who: Person, project: str) -> list[Balance]:
+        return services.budget(who, project)
+
+    @app.get("/v1/releases")
+    def releases(who: Person) -> list[ReleaseInfo]:
+        return services.releases(who)
+
+    @app.get("/v1/releases/{release}/bundle")
+    def bundle(who: Person, release: str) -> Response:
+        return Response(services.bundle(who, release), media_type="application/zip")
+
+    @app.get("/v1/reviews")
+    def reviews(who: Person) -> list[ReviewInfo]:
+        return services.review_queue(who)
+
+    @app.get("/v1/reviews/{release}")
+    def review(who: Person, release: str) -> ReviewInfo:
+        return services.review(who, release)
+
+    @app.get("/v1/reviews/{release}/outputs/{name}")
+    def review_output(who: Person, release: str, name: str) -> Response:
+        kind, content = services.review_output(who, release, name)
+        headers = {"content-disposition": "attachment", "content-security-policy": "default-src 'none'; sandbox"}
+        return Response(content, media_type=MEDIA[kind], headers=headers)
+
+    @app.post("/v1/reviews/{release}/vote")
+    def vote(who: Person, release: str, vote: Vote) -> ReviewInfo:
+        return services.vote(who, release, vote)
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(TreError)
+    def ours(_: Request, error: TreError) -> JSONResponse:
+        return _problem(error)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"])
+        return _problem(TreError("request_malformed", f"{place}: {first['msg']}.", "See /openapi.json for the shapes."))
+
+    @app.exception_handler(HTTPException)
+    def http(_: Request, error: HTTPException) -> JSONResponse:
+        return _problem(
+            TreError("http_error", str(error.detail), "See /openapi.json for the routes."), error.status_code
+        )
+
+    @app.exception_handler(Exception)
+    def others(_: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected: %s", type(error).__name__)
+        return _problem(
+            TreError("internal_error", "Something went wrong on our side.", "Try again; tell an admin."), 500
+        )
+
+
+def _problem(error: TreError, status: int | None = None) -> JSONResponse:
+    status = status or (401 if error.code.startswith("token_") else error.http_status)
+    detail = ProblemDetail(
+        type=f"urn:tre:error:{error.code}", title=type(error).__name__, status=status, detail=error.message,
+        code=error.code, next_step=error.next_step,
+    )  # fmt: skip
+    return JSONResponse(detail.model_dump(), status, media_type="application/problem+json")

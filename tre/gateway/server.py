@@ -1,0 +1,49 @@
+"""Runs the gateway: one process for an area, which a lock on the area's folder makes sure of."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from tre.errors import Conflict
+from tre.gateway.app import create_app
+from tre.secure.services import Services
+
+
+def serve(services: Services, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Blocks until stopped. Raises Conflict when another process serves this area, or the port is taken."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    lock = (services.context.area.root / "serve.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Conflict(
+            "already_served", "This area is already being served.", "Stop the other process first."
+        ) from None
+    listening = _listen(host, port)
+    # The address the system chose, for whoever waits for it: `--port 0` is for tests and demonstrations.
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    url_file = services.context.area.root / "gateway.url"
+    url_file.write_text(address)
+    ready(address)
+    config = uvicorn.Config(create_app(services), log_level="warning", access_log=False, lifespan="on")
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        url_file.unlink(missing_ok=True)
+        lock.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError:
+        raise Conflict("port_taken", f"Port {port} on {host} cannot be used.", "Choose another: --port") from None
+    return listening

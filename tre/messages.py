@@ -1,0 +1,300 @@
+"""The only shapes that cross the wall, in either direction: strict, versioned, closed.
+
+Guarantees: whatever the gateway answers and whatever a sandbox hands out is one of these, parsed from JSON; an unknown
+key is an error. Times that a desk sees are whole ticks (gateway.redaction rounds them). No field here may carry a value
+of a row, except a `Table` of noisy values and the bytes of an output that two people approved.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tre.rules.schema import Closed, Identifier, TableSchema
+from tre.statistics.request import Request
+from tre.statistics.table import Table
+
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Parameter = str | int | float | bool | None
+
+MAX_NOTEBOOK_BYTES = 10 * 2**20
+
+
+class World(StrEnum):
+    """Where a notebook is running, and so what its data are."""
+
+    DESK = "desk"
+    REHEARSAL = "rehearsal"
+    RUN = "run"
+
+
+class OutputKind(StrEnum):
+    TABLE = "table"
+    FIGURE = "figure"
+    TEXT = "text"
+
+
+class SyntheticLabel(Closed):
+    """What a twin says of itself wherever it goes."""
+
+    tier: str
+    made: str
+    generator: str
+    epsilon: float | None
+    delta: float | None
+    learnt: str
+
+
+class DatasetInfo(Closed):
+    """A dataset as a project may know it: declared facts and its twin's label, nothing learnt from rows."""
+
+    id: Identifier
+    title: str
+    description: str
+    source: str
+    licence: str
+    steward: str
+    population: str
+    version: str
+    delta: float
+    columns: tuple[str, ...]
+    table: TableSchema
+    twin: SyntheticLabel | None
+
+
+class Released(Closed):
+    """A stored value, as replayed."""
+
+    name: str
+    request: Request
+    release: str
+    dataset_version: str
+    table: Table
+
+
+class ReleasedOutput(Closed):
+    """An approved output inside a bundle."""
+
+    name: Label
+    kind: OutputKind
+    context: str
+    file: str
+
+
+class Manifest(Closed):
+    """What a sandbox finds at /data/manifest.json."""
+
+    world: World
+    project: str
+    datasets: dict[Identifier, DatasetInfo]
+    released: dict[Digest, Released]
+
+
+class EmittedRequest(Closed):
+    name: Label
+    request: Request
+
+
+class EmittedOutput(Closed):
+    """An output that a notebook proposes; its bytes lie in the outbox under `file`, a name that our code chose."""
+
+    name: Label
+    kind: OutputKind
+    context: str = Field(min_length=1, max_length=4_000)
+    file: Annotated[str, Field(pattern=r"^output-[0-9]{1,3}\.(csv|png|txt)$")]
+
+
+class Emitted(Closed):
+    """What a notebook asked for, in order, as its own process wrote it down: a claim."""
+
+    requests: tuple[EmittedRequest, ...] = Field(default=(), max_length=200)
+    outputs: tuple[EmittedOutput, ...] = Field(default=(), max_length=50)
+
+
+class Failure(Closed):
+    """Why a rehearsal failed, in full: it saw only the twin."""
+
+    code: str
+    message: str
+    next_step: str
+    traceback: str = ""
+
+
+class PlannedRequest(Closed):
+    """One statistic table of the plan, its price, and the error to expect (measured on the twin with the same noise)."""
+
+    name: Label
+    request: Request
+    digest: Digest
+    population: str
+    dataset_version: str
+    rho_units: int
+    replayed: bool
+    expected_error: dict[str, float | None]
+
+
+class PlannedOutput(Closed):
+    name: Label
+    kind: OutputKind
+    context: str
+
+
+class Plan(Closed):
+    """What will leave, fixed before anything real is touched. Its digest is what a person confirms."""
+
+    version: Literal[1] = 1
+    project: str
+    person: str
+    notebook: Digest
+    parameters: dict[str, Parameter]
+    policy: Digest
+    requests: tuple[PlannedRequest, ...]
+    outputs: tuple[PlannedOutput, ...]
+    costs: dict[str, int]
+    automatic: bool
+    run: bool
+
+
+class Stage(StrEnum):
+    """All that a desk is told of a job: coarse, and changed on ticks."""
+
+    REHEARSING = "rehearsing"
+    REHEARSAL_FAILED = "rehearsal_failed"
+    PLANNED = "planned"
+    WITHDRAWN = "withdrawn"
+    IN_PROGRESS = "in_progress"
+    IN_REVIEW = "in_review"
+    RELEASED = "released"
+    RETURNED = "returned"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        return self not in (Stage.REHEARSING, Stage.PLANNED, Stage.IN_PROGRESS, Stage.IN_REVIEW)
+
+
+class Balance(Closed):
+    """An account: (epsilon, delta) for people, exact units for machines. `left_epsilon` is the loss still coverable."""
+
+    account: str
+    kind: Literal["population", "project"]
+    delta: float
+    limit_units: int
+    used_units: int
+    left_units: int
+    limit_epsilon: float
+    used_epsilon: float
+    left_epsilon: float
+
+
+class Cost(Closed):
+    """What a plan costs one population, beside what the two accounts have left."""
+
+    population: str
+    rho_units: int
+    epsilon: float
+    delta: float
+    left_epsilon: float
+    affordable: bool
+
+
+class JobView(Closed):
+    id: str
+    project: str
+    person: str
+    stage: Stage
+    submitted: str
+    updated: str
+    plan: Plan | None = None
+    plan_digest: Digest | None = None
+    costs: tuple[Cost, ...] = ()
+    failure: Failure | None = None
+    release: str | None = None
+    comments: tuple[str, ...] = ()
+
+
+class Submission(Closed):
+    project: Identifier
+    notebook: str
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+
+
+class Confirmation(Closed):
+    plan: Digest
+
+
+class ReleaseInfo(Closed):
+    id: str
+    job: str
+    project: str
+    person: str
+    stage: Stage
+    updated: str
+    statistics: int
+    outputs: int
+    charged: dict[str, float]
+
+
+class DecisionKind(StrEnum):
+    APPROVE = "approve"
+    RETURN = "return"
+    REJECT = "reject"
+
+
+class Vote(Closed):
+    decision: DecisionKind
+    comment: str = Field(default="", max_length=4_000)
+
+
+class FindingInfo(Closed):
+    rule: str
+    verdict: str
+    message: str
+
+
+class ReviewOutput(Closed):
+    name: str
+    kind: OutputKind
+    context: str
+    present: bool
+    digest: str | None
+    findings: tuple[FindingInfo, ...]
+
+
+class ReviewInfo(Closed):
+    """What an output checker sees; the other's vote only once both have voted."""
+
+    release: str
+    project: str
+    person: str
+    state: str
+    submitted: str
+    ready: bool
+    plan: Plan
+    notebook_source: str
+    outputs: tuple[ReviewOutput, ...]
+    my_vote: DecisionKind | None
+    votes_cast: int
+    comments: tuple[str, ...]
+
+
+class Me(Closed):
+    person: str
+    name: str
+    role: str
+    projects: tuple[str, ...]
+
+
+class ProblemDetail(Closed):
+    """RFC 9457, with our stable code and the next step."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    next_step: str

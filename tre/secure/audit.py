@@ -1,0 +1,43 @@
+"""Writes the audit log: one entry in the same transaction as the change it records."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from tre.rules import audit as rules
+from tre.rules.canonical import canonical_json
+from tre.secure.database import tables
+
+
+def record(
+    connection: sa.Connection, *, at: str, person: str, event: str, subject: str, detail: dict[str, Any] | None = None
+) -> str:
+    """Append an entry to the chain; returns its hash. `detail` holds identifiers and numbers of policy, never values."""
+    t = tables.audit
+    last = connection.execute(sa.select(t.c.seq, t.c.hash).order_by(t.c.seq.desc()).limit(1)).first()
+    seq, previous = (last.seq + 1, last.hash) if last else (1, rules.FIRST)
+    content = detail or {}
+    new = rules.entry_hash(seq, at, person, event, subject, content, previous)
+    connection.execute(
+        t.insert().values(
+            seq=seq, at=at, person=person, event=event, subject=subject,
+            detail=canonical_json(content).decode(), previous=previous, hash=new,
+        )
+    )  # fmt: skip
+    return new
+
+
+def head(connection: sa.Connection) -> tuple[int, str]:
+    """How many entries there are, and the last one's hash."""
+    t = tables.audit
+    last = connection.execute(sa.select(t.c.seq, t.c.hash).order_by(t.c.seq.desc()).limit(1)).first()
+    return (last.seq, last.hash) if last else (0, rules.FIRST)
+
+
+def first_broken(connection: sa.Connection) -> int | None:
+    """The first entry that does not fit the chain, or None."""
+    rows = connection.execute(sa.select(tables.audit).order_by(tables.audit.c.seq))
+    return rules.broken(rules.Entry(**{**row._mapping, "detail": json.loads(row.detail)}) for row in rows)

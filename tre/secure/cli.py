@@ -1,0 +1,238 @@
+"""`tre-admin`: the commands of the secure side, run on the area's own machine by those who may read its folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from tre import terminal
+from tre.errors import DataError, NotFound, SandboxError
+from tre.terminal import json_option, table
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--area", type=click.Path(path_type=Path), envvar="TRE_AREA", help="The area's folder; else TRE_AREA.")
+@click.version_option(package_name="tre", prog_name="tre-admin")
+@click.pass_context
+def cli(context: click.Context, area: Path | None) -> None:
+    """The secure area of a trusted research environment.
+
+    \b
+    A new area:
+      tre-admin init AREA; export TRE_AREA=AREA
+      tre-admin apply policies/
+      tre-admin ingest DATASET FILE…; tre-admin twin DATASET
+      tre-admin token PERSON; tre-admin serve
+    """
+    context.obj = area
+
+
+def main() -> None:
+    os.umask(0o022)
+    terminal.run(cli)
+
+
+def _services(area: Path | None) -> Any:
+    from tre.secure.services import open_area
+
+    if area is None:
+        raise NotFound("area_unnamed", "No area was named.", "Set TRE_AREA, or give --area FOLDER before the command.")
+    return open_area(area)
+
+
+def area_option(function: Any) -> Any:
+    """Lets --area stand after the command too."""
+
+    def chosen(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+        found: Path | None = value if value is not None else context.obj
+        return found
+
+    return click.option(
+        "--area", type=click.Path(path_type=Path), callback=chosen, help="The area's folder; else TRE_AREA."
+    )(function)
+
+
+@cli.command()
+@click.argument("area", type=click.Path(path_type=Path))
+@json_option
+def init(area: Path, show: Console) -> Any:
+    """Make a new, empty area: folder, keys, database.
+
+    \b
+    Example: tre-admin init /srv/tre/area
+    """
+    from tre.secure.services import create
+
+    services = create(area)
+    show.print(f"A new area at {area}. Its receipt key: {services.receipt_key}")
+    show.print(f"Next: export TRE_AREA={area}; tre-admin apply policies/")
+    return {"area": str(area), "receipt_key": services.receipt_key}
+
+
+@cli.command()
+@click.argument("policies", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@area_option
+@json_option
+def apply(policies: Path, dry_run: bool, area: Path | None, show: Console) -> Any:
+    """Validate all policy files, show the difference, apply it. A broken file changes nothing.
+
+    \b
+    Example: tre-admin apply policies/ --dry-run
+    """
+    lines = _services(area).apply(policies, dry_run=dry_run)
+    colours = {"+": "green", "-": "red", "~": "yellow"}
+    for line in lines:
+        show.print(f"[{colours[line[0]]}]{escape(line)}[/]")
+    show.print(
+        "Nothing changes." if not lines else f"{len(lines)} changes {'would be' if dry_run else 'were'} applied."
+    )
+    return {"applied": bool(lines) and not dry_run, "changes": lines}
+
+
+@cli.command()
+@click.argument("dataset")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--drop-invalid", is_flag=True, help="Leave out rows that break a rule, and count them.")
+@area_option
+@json_option
+def ingest(dataset: str, files: tuple[Path, ...], drop_invalid: bool, area: Path | None, show: Console) -> Any:
+    """Validate data (CSV or Parquet) against the declared schema and register them as a version.
+
+    \b
+    Example: tre-admin ingest hie hie.parquet
+    """
+    services = _services(area)
+    with show.status(f"validating {dataset}"):
+        done = services.ingest(dataset, list(files), drop_invalid=drop_invalid)
+    show.print(f"{dataset}: {done['rows']:,} rows of {done['people']:,} people, version {done['version']}.")
+    for r in done["rejected"]:
+        show.print(f"  left out {r['rows']:,} rows: {r['field']} breaks {r['rule']}")
+    return done
+
+
+@cli.command()
+@click.argument("dataset")
+@area_option
+@json_option
+def twin(dataset: str, area: Path | None, show: Console) -> Any:
+    """Make a dataset's synthetic twin, of the tier that its policy names. Charged where it learns from real rows.
+
+    \b
+    Example: tre-admin twin hie
+    """
+    services = _services(area)
+    with show.status(f"making the twin of {dataset}"):
+        done = services.make_twin(dataset)
+    cost = f"epsilon {done['epsilon']:g} (delta {done['delta']:g})" if done["epsilon"] else "nothing"
+    show.print(
+        f"{dataset}: a {done['tier']} twin of {done['rows']:,} rows. It learnt {done['learnt']}. Charged: {cost}."
+    )
+    return done
+
+
+@cli.command()
+@click.argument("person")
+@area_option
+@json_option
+def token(person: str, area: Path | None, show: Console) -> Any:
+    """Make a token for a person; it is shown once.
+
+    \b
+    Example: tre-admin token ada
+    """
+    made = _services(area).make_token(person)
+    show.print(f"{made}\nIt is not stored and will not be shown again.")
+    return {"person": person, "token": made}
+
+
+@cli.command()
+@click.argument("dataset", required=False)
+@area_option
+@json_option
+def budget(dataset: str | None, area: Path | None, show: Console) -> Any:
+    """What every population's budget has spent, on what, and what is left.
+
+    \b
+    Example: tre-admin budget hie
+    """
+    found = _services(area).budgets(dataset)
+    for b in found:
+        accounts = [b, *b["projects"]]
+        rows = [
+            (
+                a["account"],
+                a["kind"],
+                f"{a['limit_epsilon']:.3f}",
+                f"{a['used_epsilon']:.3f}",
+                f"{a['left_epsilon']:.3f}",
+            )
+            for a in accounts
+        ]
+        show.print(
+            table(
+                f"{b['account']} (delta {b['delta']:g})",
+                ("account", "kind", "limit epsilon", "used", "still fits"),
+                rows,
+            )
+        )
+        history = [
+            (e["entry"], e["at"], e["purpose"], e["project"], e["release"], f"{e['epsilon_alone']:.4g}", e["state"])
+            for e in b["history"]
+        ]
+        show.print(table("Charges", ("entry", "at", "for", "project", "release", "epsilon alone", "state"), history))
+    return found
+
+
+@cli.group()
+def audit() -> None:
+    """The audit log."""
+
+
+@audit.command("verify")
+@area_option
+@json_option
+def verify(area: Path | None, show: Console) -> Any:
+    """Check the chain of every entry of the audit log.
+
+    \b
+    Example: tre-admin audit verify
+    """
+    found = _services(area).verify_audit()
+    if found["first_broken"] is not None:
+        raise DataError(
+            "audit_broken",
+            f"The audit log does not fit from entry {found['first_broken']} on.",
+            "Keep the database as it is, and compare it with a backup.",
+        )
+    show.print(f"{found['entries']:,} entries, unbroken; head {found['head']}")
+    return found
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
+@area_option
+@json_option
+def serve(host: str, port: int, area: Path | None, show: Console) -> Any:
+    """Serve the gateway and do the area's work until stopped. Refuses where notebooks cannot be isolated.
+
+    \b
+    Example: tre-admin serve --port 8080
+    """
+    from tre.gateway.server import serve as serve_gateway
+    from tre.secure.jobs import sandbox
+
+    services = _services(area)
+    reason = sandbox.unavailable()
+    if reason is not None:
+        raise SandboxError(
+            "sandbox_unavailable", f"Notebooks cannot be isolated here: {reason}.", "Install bubblewrap."
+        )
+    serve_gateway(services, host, port, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)"))
+    return {"stopped": True}

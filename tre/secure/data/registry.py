@@ -1,0 +1,223 @@
+"""Datasets in the area: versions of the real data, their twins, and the files a project may see of either.
+
+Guarantees: a version is named by a keyed identifier of its content, so its name tells nothing to those outside; a view
+holds a project's columns only; a twin's margins are drawn once for each version, charged first, and never again.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from tre.errors import NotFound, PolicyError
+from tre.messages import DatasetInfo, SyntheticLabel
+from tre.rules.accounting import rho_of
+from tre.rules.canonical import digest
+from tre.rules.policy import Dataset, Policies, Tier
+from tre.rules.schema import ORDER, PERSON
+from tre.secure import audit, ledger
+from tre.secure import policies as policy_files
+from tre.secure.context import Context
+from tre.secure.database import tables
+from tre.statistics.sql import literal, quote
+
+# Ingest and twins load DuckDB, pandas or SDV; the commands that need neither stay quick.
+if TYPE_CHECKING:
+    from tre.secure.data.ingest import Ingested
+    from tre.secure.data.twin_file import Label
+    from tre.secure.data.twin_plausible import Margins
+
+
+class Registry:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    # Real data
+
+    def ingest(self, person: str, name: str, files: list[Path], *, drop_invalid: bool = False) -> dict[str, Any]:
+        """Validate and register a version. Raises DataError with counts by rule, and then registers nothing."""
+        from tre.secure.data.ingest import ingest
+
+        with self.context.database.read() as connection:
+            dataset = _dataset(policy_files.current(connection), name)
+        area = self.context.area
+        scratch = area.folder("scratch") / f"{secrets.token_hex(8)}.parquet"
+        done = ingest(dataset.table, files, scratch, key=area.derived_key("people"), drop_invalid=drop_invalid)
+        version = area.identifier("version", f"{name} {done.sha256}")
+        target = self.rows(name, version)
+        target.parent.mkdir(exist_ok=True)
+        scratch.replace(target)
+        self._register(person, name, version, dataset, done)
+        rejected = [vars(r) for r in done.rejected]
+        return {"dataset": name, "version": version, "rows": done.rows, "people": done.people, "rejected": rejected}
+
+    def _register(self, person: str, name: str, version: str, dataset: Dataset, done: Ingested) -> None:
+        t, at = tables.versions, self.context.now()
+        with self.context.database.write() as connection:
+            seq = connection.execute(sa.select(sa.func.coalesce(sa.func.max(t.c.seq), 0) + 1)).scalar_one()
+            known = connection.execute(sa.select(t.c.version).where(t.c.version == version)).first()
+            if known:  # the same bytes again: they become the current version, nothing else changes
+                connection.execute(t.update().where(t.c.version == version).values(seq=seq))
+            else:
+                rejected = json.dumps([vars(r) for r in done.rejected])
+                connection.execute(
+                    t.insert().values(
+                        version=version, dataset=name, sha256=done.sha256, rows=done.rows, people=done.people,
+                        rejected=rejected, schema_digest=digest(dataset.table.model_dump(mode="json")),
+                        ingested_at=at, seq=seq,
+                    )
+                )  # fmt: skip
+            audit.record(
+                connection, at=at, person=person, event="dataset.ingested", subject=name, detail={"version": version}
+            )
+
+    def rows(self, name: str, version: str) -> Path:
+        return self.context.area.folder("data") / name / f"{version}.parquet"
+
+    def version(self, connection: sa.Connection, name: str) -> str:
+        """The current version. Raises NotFound before the first ingest."""
+        t = tables.versions
+        row = connection.execute(
+            sa.select(t.c.version).where(t.c.dataset == name).order_by(t.c.seq.desc()).limit(1)
+        ).first()
+        if row is None:
+            raise NotFound("data_missing", f"No data of {name!r} were ingested yet.", f"tre-admin ingest {name} FILE")
+        return str(row.version)
+
+    # Twins
+
+    def make_twin(self, person: str, name: str) -> dict[str, Any]:
+        """Make the twin that the dataset's policy names, and register it; charged first where it learns anything."""
+        from tre.secure.data.twin_file import Label, write
+
+        with self.context.database.read() as connection:
+            policies = policy_files.current(connection)
+            dataset, version = _dataset(policies, name), self.version(connection, name)
+        seed = secrets.randbelow(2**31)
+        units, epsilon, delta = 0, None, None
+        if dataset.twin.tier is Tier.PLAUSIBLE:
+            from tre.secure.data.twin_plausible import sample_plausible
+
+            margins = self._margins(policies, name, dataset, version)
+            frame = sample_plausible(margins, dataset.table, seed=seed)
+            units, epsilon = margins.rho_units, dataset.twin.epsilon
+            delta = policies.populations[dataset.population].lifetime.delta
+            generator = "tre: independent draws from noisy one-way margins (OpenDP's discrete Gaussian)"
+            learnt = f"each column's distribution on its own, with noise: epsilon {epsilon:g}, delta {delta:g}"
+        else:
+            from tre.secure.data.twin_valid import sample_valid
+
+            frame = sample_valid(dataset.table, rows=dataset.twin.rows, seed=seed)
+            generator = "SDV GaussianCopula, fitted on rows made from the declared schema"
+            learnt = "nothing: made from the declared schema alone"
+        label = Label(
+            dataset=name, tier=dataset.twin.tier.value, made=self.context.now()[:10], generator=generator, seed=seed,
+            epsilon=epsilon, delta=delta, rho_units=units, learnt=learnt,
+        )  # fmt: skip
+        sha256 = write(frame, dataset.table, label, self.twin(name))
+        t, at = tables.twins, self.context.now()
+        with self.context.database.write() as connection:
+            connection.execute(
+                t.insert().values(
+                    dataset=name, version=version, sha256=sha256, label=json.dumps(vars(label)), made_at=at
+                )
+            )
+            detail = {"tier": label.tier, "rho_units": units, "sha256": sha256}
+            audit.record(connection, at=at, person=person, event="twin.made", subject=name, detail=detail)
+        return {
+            "dataset": name,
+            "tier": label.tier,
+            "rows": len(frame),
+            "epsilon": epsilon,
+            "delta": delta,
+            "learnt": learnt,
+        }
+
+    def twin(self, name: str) -> Path:
+        return self.context.area.folder("twins") / f"{name}.SYNTHETIC.parquet"
+
+    def _margins(self, policies: Policies, name: str, dataset: Dataset, version: str) -> Margins:
+        """The stored margins of this version at this price, else charged and then drawn, once."""
+        from tre.secure.data.twin_plausible import Margins, measure
+
+        database = self.context.database
+        delta = policies.populations[dataset.population].lifetime.delta
+        units = rho_of(dataset.twin.epsilon or 0, delta)
+        request = digest({"margins": dataset.table.model_dump(mode="json"), "rho_units": units})
+        with database.write() as connection:
+            found = ledger.stored(connection, project=None, version=version, digest=request)
+            if found is not None:
+                return Margins.model_validate_json(str(found.value))
+            wanted = ledger.Reservation(
+                population=dataset.population, project=None, purpose="twin", request_digest=request,
+                dataset_version=version, release=None, position=0, rho_units=units,
+            )  # fmt: skip
+            ledger.reserve(connection, policies, [wanted], at=self.context.now())
+            entry = connection.execute(sa.select(sa.func.max(tables.ledger.c.id))).scalar_one()
+            ledger.spend(connection, entry, at=self.context.now())
+        # Spent and durable: only now are rows read. A crash from here on loses the charge and draws nothing twice.
+        margins = measure(self.rows(name, version), dataset.table, rho_units=units)
+        with database.write() as connection:
+            ledger.store(connection, entry, margins.model_dump_json(), at=self.context.now())
+        return margins
+
+    # What a project may see
+
+    def info(self, connection: sa.Connection, policies: Policies, project: str, name: str) -> DatasetInfo:
+        columns = policies.projects[project].datasets.get(name)
+        if columns is None:
+            raise NotFound(
+                "dataset_unknown",
+                f"The project has no dataset {name[:80]!r}.",
+                "An admin adds it to the project's policy.",
+            )
+        from tre.secure.data.twin_file import read_label
+
+        dataset = _dataset(policies, name)
+        label = read_label(self.twin(name)) if self.twin(name).is_file() else None
+        return DatasetInfo(
+            id=name, title=dataset.title, description=dataset.description, source=dataset.source,
+            licence=dataset.licence, steward=dataset.steward, population=dataset.population,
+            version=self.version(connection, name), delta=policies.populations[dataset.population].lifetime.delta,
+            columns=columns, table=dataset.table.only(columns), twin=_public(label) if label else None,
+        )  # fmt: skip
+
+    def view(self, source: Path, columns: tuple[str, ...]) -> Path:
+        """A file with these columns of `source` (and the two by which people are bounded), made once."""
+        import duckdb
+
+        key = f"{source.name} {source.stat().st_mtime_ns} {source.stat().st_size} {columns}"
+        target = self.context.area.folder("views") / f"{self.context.area.identifier('view', key)}.parquet"
+        if not target.is_file():
+            part = target.with_suffix(f".{secrets.token_hex(4)}.part")
+            wanted = ", ".join(quote(c) for c in (*columns, PERSON, ORDER))
+            query = f"SELECT {wanted} FROM read_parquet({literal(str(source))})"
+            with duckdb.connect(":memory:") as connection:
+                connection.execute(f"COPY ({query}) TO {literal(str(part))} (FORMAT parquet, COMPRESSION zstd)")
+            part.chmod(0o644)  # for the sandbox's own user; the area's folder is closed to everyone else
+            part.replace(target)
+        return target
+
+    def twin_view(self, name: str, columns: tuple[str, ...]) -> Path:
+        if not self.twin(name).is_file():
+            raise NotFound("twin_missing", f"{name!r} has no twin yet.", f"tre-admin twin {name}")
+        return self.view(self.twin(name), columns)
+
+
+def _public(label: Label) -> SyntheticLabel:
+    return SyntheticLabel(
+        tier=label.tier, made=label.made, generator=label.generator, epsilon=label.epsilon, delta=label.delta,
+        learnt=label.learnt,
+    )  # fmt: skip
+
+
+def _dataset(policies: Policies, name: str) -> Dataset:
+    try:
+        return policies.datasets[name]
+    except KeyError:
+        known = ", ".join(sorted(policies.datasets)) or "none"
+        raise PolicyError("dataset_unknown", f"No policy declares {name[:80]!r}.", f"Declared: {known}.") from None

@@ -1,0 +1,80 @@
+"""A twin as a file: Parquet that says, to whoever opens it, that it is synthetic, how it was made and what it cost.
+
+Guarantees: the label is in the file (key `tre:synthetic`, canonical JSON) and comes with the rows into pandas
+(`pd.read_parquet(path).attrs["tre"]` begins with SYNTHETIC); columns and types are those that ingest gives the real rows;
+the file appears at once and whole. Not guaranteed: that a label survives programs that drop Parquet's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tre.rules.canonical import canonical_json
+from tre.rules.schema import ORDER, PERSON, FieldType, TableSchema
+from tre.secure.data.ingest import publish
+
+KEY = b"tre:synthetic"
+
+_ARROW = {
+    FieldType.INTEGER: pa.int64(),
+    FieldType.NUMBER: pa.float64(),
+    FieldType.STRING: pa.string(),
+    FieldType.BOOLEAN: pa.bool_(),
+    FieldType.DATE: pa.date32(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """Where a twin comes from. epsilon, delta and rho_units are what making it was charged; `learnt` says it in words."""
+
+    dataset: str
+    tier: str
+    made: str
+    generator: str
+    seed: int
+    epsilon: float | None
+    delta: float | None
+    rho_units: int
+    learnt: str
+
+
+def finish(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
+    """The declared columns in their order, with `tre_person` and `tre_order` as ingest would give them, sorted by both."""
+    names = [f.name for f in schema.fields]
+    person, _ = pd.factorize(frame[schema.unit.field], sort=True)
+    frame = frame[names].assign(**{PERSON: person.astype("int64")})
+    frame = frame.sort_values([PERSON, *schema.primary_key], kind="stable").reset_index(drop=True)
+    return frame.assign(**{ORDER: frame.groupby(PERSON).cumcount().astype("int32")})
+
+
+def write(frame: pd.DataFrame, schema: TableSchema, label: Label, out: Path) -> str:
+    """Write the twin, finished and labelled; gives the SHA-256 of the file's bytes."""
+    frame = finish(frame, schema)
+    types = [(f.name, _ARROW[f.type]) for f in schema.fields] + [(PERSON, pa.int64()), (ORDER, pa.int32())]
+    columns = [pa.array(frame[name], type=kind, from_pandas=True) for name, kind in types]
+    described = canonical_json(asdict(label))
+    # pandas reads attrs from this key; without pandas' own description, it reads the types as it does in the real file.
+    attrs = canonical_json({"tre": f"SYNTHETIC {described.decode()}"})
+    table = pa.Table.from_arrays(columns, schema=pa.schema(types, metadata={KEY: described, b"PANDAS_ATTRS": attrs}))
+    descriptor, part = tempfile.mkstemp(prefix=".twin-", dir=out.parent)
+    os.close(descriptor)
+    try:
+        pq.write_table(table, part, compression="zstd")
+        return publish(Path(part), out)
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def read_label(path: Path) -> Label | None:
+    """The label of a twin; None for a file that has none, such as real data."""
+    metadata = pq.read_schema(path).metadata or {}
+    return Label(**json.loads(metadata[KEY])) if KEY in metadata else None

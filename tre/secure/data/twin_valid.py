@@ -1,0 +1,153 @@
+"""A twin that learns nothing: rows that fit the declared schema, made without sight of any data.
+
+Guarantees: `sample_valid` is given the schema, a size and a seed, and reads nothing else, so its twin costs no privacy and
+can be as public as the schema. Every row fits the schema (twin_shape). This is the one module that imports SDV, inside
+functions, because it is an extra with a licence of its own; SDV is given a seed table drawn here and metadata written from
+the schema, never a row and never `detect_*`; it is kept from writing log files and from talking.
+Not guaranteed: that any figure resembles the real one. The same seed gives the same rows with the same versions of SDV and
+NumPy: the seed table and the repair are ours and seeded; SDV samples from a constant seed of its own.
+Constraints: of what a Table Schema can say, SDV's constraints know grids of whole numbers (FixedIncrements); ranges and
+categories come from the seed table and are enforced by the repair. Facts between columns cannot be declared yet.
+
+Steps: 1 seed table → 2 metadata → 3 fit and sample → 4 repair into persons, keys and types.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tre.errors import PolicyError
+from tre.rules.schema import FieldType, SchemaField, TableSchema
+from tre.secure.data.twin_shape import EPOCH, draw, most_rows, needed, range_of, shape
+
+SEED_ROWS = 1000
+MISSING_SHARE = 0.05
+# A person of the twin has up to this many rows, where the schema allows more.
+MOST_ROWS = 10
+
+_TABLE = "twin"
+
+
+def sample_valid(schema: TableSchema, *, rows: int, seed: int) -> pd.DataFrame:
+    """About `rows` rows of the declared schema. Raises PolicyError without SDV, or if no row can fit the schema."""
+    rng = np.random.default_rng(seed)
+    counts = _rows_per_person(schema, rows, rng)
+    fields = [f for f in schema.fields if _modelled(f, schema)]
+    drawn = _through_sdv(fields, schema, int(counts.sum()), rng) if fields else {}
+    return shape(drawn, schema, counts, rng)
+
+
+def _rows_per_person(schema: TableSchema, rows: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """1 to as many rows as allowed, uniform, until there are `rows` of them."""
+    counts = rng.integers(1, min(most_rows(schema), MOST_ROWS) + 1, rows)
+    total = np.cumsum(counts)
+    last = int(np.searchsorted(total, rows))
+    counts[last] -= total[last] - rows
+    return counts[: last + 1]
+
+
+def _modelled(field: SchemaField, schema: TableSchema) -> bool:
+    """Persons and free text are made by the repair; everything else goes through SDV."""
+    free = field.type is FieldType.STRING and field.categories is None
+    return field.name != schema.unit.field and not free
+
+
+def _through_sdv(
+    fields: list[SchemaField], schema: TableSchema, rows: int, rng: np.random.Generator
+) -> dict[str, pd.Series]:
+    table = pd.DataFrame({f.name: _seed_column(f, schema, rng) for f in fields})
+    with _quiet():
+        synthesizer = _synthesizer(fields)
+        synthesizer.fit({_TABLE: table})
+        sampled = synthesizer.sample(rows)[_TABLE]
+    return {f.name: _from_sdv(sampled[f.name], f) for f in fields}
+
+
+def _seed_column(field: SchemaField, schema: TableSchema, rng: np.random.Generator) -> pd.Series:
+    column = draw(field, SEED_ROWS, rng)
+    if field.type is FieldType.DATE:
+        column = pd.Series(pd.to_datetime(column))
+    elif field.numeric and field.categories is None:
+        column = column.astype("Int64" if field.type is FieldType.INTEGER else "float64")
+    return column if needed(field, schema) else column.mask(rng.random(SEED_ROWS) < MISSING_SHARE)
+
+
+def _from_sdv(column: pd.Series, field: SchemaField) -> pd.Series:
+    """Back to the forms that the repair takes: days for dates, objects with None for categories."""
+    if field.type is FieldType.DATE:
+        return (pd.to_datetime(column) - pd.Timestamp(EPOCH)) / pd.Timedelta(days=1)
+    if field.categories is not None:
+        plain = {str(v): v for v in field.categories}  # SDV may give 1.0 or numpy's types for an integer category
+        as_text = (str(int(v)) if field.type is FieldType.INTEGER else str(v) for v in column.dropna())
+        return pd.Series([plain.get(t) for t in as_text], index=column.dropna().index, dtype=object).reindex(
+            column.index
+        )
+    return pd.Series(pd.to_numeric(column).astype("float64"))
+
+
+def _synthesizer(fields: list[SchemaField]) -> Any:
+    try:
+        from sdv.cag import FixedIncrements  # an extra: imported where it is used
+        from sdv.metadata import Metadata
+        from sdv.single_table import GaussianCopulaSynthesizer
+    except ImportError:
+        raise PolicyError(
+            "twins_extra_missing",
+            "Twins of the valid tier are made with SDV, which is not installed.",
+            'pip install "tre[twins]"',
+        ) from None
+    columns = {f.name: {"sdtype": _sdtype(f)} for f in fields}
+    described = {"METADATA_SPEC_VERSION": "V2", "tables": {_TABLE: {"columns": columns}}, "relationships": []}
+    synthesizer = GaussianCopulaSynthesizer(Metadata.load_from_dict(described), default_distribution="uniform")
+    grids = [FixedIncrements(f.name, int(f.step or 1), table_name=_TABLE) for f in fields if _on_whole_grid(f)]
+    if grids:
+        synthesizer.add_constraints(grids)
+    return synthesizer
+
+
+def _sdtype(field: SchemaField) -> str:
+    if field.type is FieldType.BOOLEAN:
+        return "boolean"
+    if field.categories is not None:
+        return "categorical"
+    return "datetime" if field.type is FieldType.DATE else "numerical"
+
+
+def _on_whole_grid(field: SchemaField) -> bool:
+    """Whether SDV's FixedIncrements says the same as the field's step: whole multiples, counted from zero."""
+    step, low = field.step or 0, range_of(field)[0] if field.numeric else 0
+    whole = field.type is FieldType.INTEGER and field.categories is None and step > 1 and step % 1 == 0
+    return whole and low % step == 0
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings, progress bars, log lines or log files of SDV's: it keeps a log under the user's data folder."""
+    was = os.environ.get("XDG_DATA_HOME")
+    disabled = logging.root.manager.disable
+    # A place in which nothing can be made; SDV then does without a log. It looks once, at its import.
+    os.environ["XDG_DATA_HOME"] = os.devnull
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stderr(io.StringIO()),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        if was is None:
+            del os.environ["XDG_DATA_HOME"]
+        else:
+            os.environ["XDG_DATA_HOME"] = was

@@ -1,0 +1,148 @@
+"""The tables. What each row means; who may change it is the ledger's, the queue's, the review's own module."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKey, Integer, String, Text
+
+metadata = sa.MetaData()
+
+# Applied policies, newest last: the whole text that was applied.
+policies = sa.Table(
+    "policies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("applied_at", String(32), nullable=False),
+)
+
+# A person's bearer tokens, by their SHA-256.
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("person", String(64), nullable=False),
+    Column("made_at", String(32), nullable=False),
+)
+
+# Ingested data. `version` is a keyed identifier: outside it tells nothing about the content.
+versions = sa.Table(
+    "versions",
+    metadata,
+    Column("version", String(16), primary_key=True),
+    Column("dataset", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("people", Integer, nullable=False),
+    Column("rejected", Text, nullable=False),
+    Column("schema_digest", String(64), nullable=False),
+    Column("ingested_at", String(32), nullable=False),
+    Column("seq", Integer, nullable=False, unique=True),
+)
+
+twins = sa.Table(
+    "twins",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dataset", String(64), nullable=False),
+    Column("version", String(16), ForeignKey("versions.version"), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("made_at", String(32), nullable=False),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("state", String(24), nullable=False, index=True),
+    Column("notebook", String(64), nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("plan", Text),
+    Column("plan_digest", String(64)),
+    Column("failure", Text),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("diagnostics", Text),  # for the operator only
+    Column("submitted_at", String(32), nullable=False),
+)
+
+releases = sa.Table(
+    "releases",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("job", String(16), ForeignKey("jobs.id"), nullable=False, unique=True),
+    Column("project", String(64), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("state", String(24), nullable=False, index=True),
+    Column("bundle", String(64)),
+    Column("created_at", String(32), nullable=False),
+)
+
+# What the desk may see of a job, and from when on.
+published = sa.Table(
+    "published",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", String(16), ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("stage", String(24), nullable=False),
+    Column("visible_from", Integer, nullable=False),
+)
+
+# The ledger: see secure.ledger. Values and states never go back (triggers in the first migration).
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("population", String(64), nullable=False, index=True),
+    Column("project", String(64), index=True),
+    Column("purpose", String(16), nullable=False),
+    Column("request_digest", String(64), nullable=False, index=True),
+    Column("dataset_version", String(16), nullable=False),
+    Column("release", String(16), ForeignKey("releases.id")),
+    Column("position", Integer, nullable=False),
+    Column("rho_units", sa.BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("value", Text),
+    Column("reserved_at", String(32), nullable=False),
+    Column("spent_at", String(32)),
+    Column("ended_at", String(32)),
+    sa.CheckConstraint("rho_units > 0", name="positive"),
+)
+
+outputs = sa.Table(
+    "outputs",
+    metadata,
+    Column("release", String(16), ForeignKey("releases.id"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("context", Text, nullable=False),
+    Column("sha256", String(64)),
+    Column("findings", Text, nullable=False),
+)
+
+votes = sa.Table(
+    "votes",
+    metadata,
+    Column("release", String(16), ForeignKey("releases.id"), primary_key=True),
+    Column("person", String(64), primary_key=True),
+    Column("decision", String(16), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", String(32), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)

@@ -1,0 +1,127 @@
+"""One notebook in one sandbox: lays out what it may see, runs it, and reads what it wrote as a claim.
+
+Guarantees: a sandbox finds the manifest, the project's columns of the project's datasets (twins or real), the notebook's
+submitted bytes and its parameters, and nothing else. What comes back is parsed strictly; anything malformed is as if it
+had not been said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tre.errors import SandboxError
+from tre.messages import Emitted, EmittedOutput, Failure, Manifest, World
+from tre.rules import policy
+from tre.secure.jobs import collect, sandbox
+from tre.secure.jobs.sandbox import Box, Ended, Limits
+
+MAX_EMITTED = 4 * 2**20
+MAX_OUTPUT = 20 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """`emitted` and `failure` are the sandbox's claims; `ended` and `diagnostics` the supervisor's own words."""
+
+    ended: Ended
+    diagnostics: str
+    emitted: Emitted | None
+    failure: Failure | None
+    outbox: Path
+
+    def output(self, item: EmittedOutput) -> bytes | None:
+        try:
+            return collect.read(self.outbox, item.file, max_bytes=MAX_OUTPUT)
+        except SandboxError:
+            return None
+
+
+def run(
+    folder: Path,
+    *,
+    manifest: Manifest,
+    files: dict[str, Path],
+    notebook: bytes,
+    parameters: str,
+    limits: policy.Sandbox,
+) -> Ran:
+    """Lay out `folder` (new), run the notebook in it, read the outbox. Blocks until the sandbox has ended."""
+    inputs, data, outbox = (folder / name for name in ("in", "data", "out"))
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in (inputs, data, outbox):
+        part.mkdir(parents=True)
+    (inputs / "notebook.ipynb").write_bytes(notebook)
+    (inputs / "parameters.json").write_text(parameters)
+    (data / "manifest.json").write_text(manifest.model_dump_json())
+    for name, source in files.items():
+        os.link(source, data / f"{name}.parquet")
+    outcome = sandbox.run(
+        Box(
+            command=(sys.executable, "-m", "tre.desk.boxed", "/in", "/outbox"),
+            inputs=inputs,
+            data=data,
+            outbox=outbox,
+            limits=Limits(
+                wall_seconds=limits.wall_seconds,
+                cpu_seconds=limits.cpu_seconds,
+                memory_mb=limits.memory_mb,
+                outbox_mb=limits.outbox_mb,
+            ),
+            environment={"TRE_WORLD": manifest.world.value, "TRE_DATA": "/data", "TRE_OUTBOX": "/outbox"},
+        )
+    )
+    shutil.rmtree(data, ignore_errors=True)
+    return Ran(
+        ended=outcome.ended,
+        diagnostics=outcome.diagnostics,
+        emitted=_emitted(outbox),
+        failure=_failure(outbox, outcome.ended) if manifest.world is World.REHEARSAL else None,
+        outbox=outbox,
+    )
+
+
+def _emitted(outbox: Path) -> Emitted | None:
+    content = _read(outbox, "emitted.json")
+    if content is None:
+        return Emitted()
+    try:
+        return Emitted.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+def _failure(outbox: Path, ended: Ended) -> Failure | None:
+    """Why a rehearsal did not finish, in the notebook's own words where there are any."""
+    if ended is Ended.FINISHED:
+        return None
+    content = _read(outbox, "failure.json")
+    try:
+        if content is not None:
+            return Failure(**{k: str(v) for k, v in json.loads(content).items()})
+    except (ValueError, TypeError, AttributeError, ValidationError):
+        pass
+    if ended is Ended.TIMED_OUT:
+        return Failure(
+            code="rehearsal_timed_out",
+            message="The rehearsal took longer than the area allows, or used more processor time.",
+            next_step="Make the notebook quicker on the twin; an admin sets the limits in area.yaml.",
+        )
+    return Failure(
+        code="rehearsal_stopped",
+        message="The rehearsal was stopped: out of memory, too much written, or killed by the notebook itself.",
+        next_step="Try the notebook at the desk and watch its memory; an admin sets the limits in area.yaml.",
+    )
+
+
+def _read(outbox: Path, name: str) -> bytes | None:
+    try:
+        return collect.read(outbox, name, max_bytes=MAX_EMITTED)
+    except SandboxError:
+        return None

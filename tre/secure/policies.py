@@ -1,0 +1,186 @@
+"""Policy files: read, checked, compared, applied.
+
+Guarantees: nothing is applied unless every file is right; a broken one is named by file, line, field and reason; YAML is
+read with the safe loader, and a key written twice is an error. What was applied is stored whole, by digest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tre.errors import NotFound, PolicyError
+from tre.rules.canonical import digest
+from tre.rules.policy import Area, Dataset, People, Policies, Populations, Project, check
+from tre.secure.database import tables
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key may stand only once and `on`, `no` are words, not booleans, as keys."""
+
+
+def _unique_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{key!r} is written twice", key_node.start_mark)
+        seen[key] = loader.construct_object(value_node, deep=True)
+    return seen
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)
+
+
+class _File:
+    """One file: its text parsed, and where each of its keys stands."""
+
+    def __init__(self, root: Path, path: Path) -> None:
+        self.name = path.relative_to(root).as_posix()
+        try:
+            text = path.read_text("utf-8")
+            self.tree = yaml.compose(text, Loader=_Loader)
+            self.content = yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader, see above
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise _invalid([f"{self.name}, line {line}: {error.problem}"]) from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            raise _invalid([f"{self.name}: it cannot be read as UTF-8 YAML"]) from None
+
+    def line(self, path: tuple[str | int, ...]) -> int:
+        """The line of the deepest part of `path` that is there."""
+        node, line = self.tree, 1
+        for part in path:
+            found = _child(node, part)
+            if found is None:
+                break
+            node, line = found
+        return line
+
+    def parse(self, model: type[BaseModel]) -> tuple[Any, list[str]]:
+        try:
+            return model.model_validate(self.content), []
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_context=False)
+            return None, [self.say(tuple(e["loc"]), e["msg"].removeprefix("Value error, ")) for e in details]
+
+    def say(self, path: tuple[str | int, ...], reason: str) -> str:
+        field = ".".join(map(str, path)) or "the file"
+        return f"{self.name}, line {self.line(path)}, {field}: {reason}"
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, int] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return value, key.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part].start_mark.line + 1
+    return None
+
+
+def _invalid(problems: list[str]) -> PolicyError:
+    return PolicyError(
+        "policy_invalid",
+        "The policies were not applied:\n  " + "\n  ".join(problems) + "\n",
+        "Mend these places and apply again; nothing has changed.",
+    )
+
+
+def load(root: Path) -> Policies:
+    """All files below `root`, checked one by one and together. Raises PolicyError listing every problem found."""
+    if not root.is_dir():
+        raise PolicyError("policy_missing", f"There is no folder {root}.", "Name the folder that holds area.yaml.")
+    problems: list[str] = []
+    files: dict[str, _File] = {}
+
+    def one(name: str, model: type[BaseModel]) -> Any:
+        if not (root / name).is_file():
+            problems.append(f"{name}: the file is missing")
+            return None
+        files[name] = _File(root, root / name)
+        value, found = files[name].parse(model)
+        problems.extend(found)
+        return value
+
+    def many(folder: str, model: type[BaseModel]) -> dict[str, Any]:
+        return {p.stem: one(f"{folder}/{p.name}", model) for p in sorted((root / folder).glob("*.yaml"))}
+
+    area, populations, people = one("area.yaml", Area), one("populations.yaml", Populations), one("people.yaml", People)
+    datasets, projects = many("datasets", Dataset), many("projects", Project)
+    if problems:
+        raise _invalid(problems)
+    policies = Policies(
+        area=area, populations=populations.populations, datasets=datasets, projects=projects, people=people.people
+    )
+    found = check(policies)
+    if found:
+        raise _invalid([files[p.file].say(p.path, p.reason) for p in found])
+    return policies
+
+
+def policy_digest(policies: Policies) -> str:
+    return digest(policies.model_dump(mode="json"))
+
+
+def current(connection: sa.Connection) -> Policies:
+    """The policies in force. Raises NotFound before the first were applied."""
+    found = latest(connection)
+    if found is None:
+        raise NotFound("policies_missing", "No policies were applied yet.", "tre-admin apply policies/")
+    return found
+
+
+def latest(connection: sa.Connection) -> Policies | None:
+    t = tables.policies
+    row = connection.execute(sa.select(t.c.content).order_by(t.c.id.desc()).limit(1)).first()
+    return Policies.model_validate_json(row.content) if row else None
+
+
+def difference(old: Policies | None, new: Policies) -> list[str]:
+    """What would change, a line a field: `+` added, `-` gone, `~` from → to."""
+    before = _flat(json.loads(old.model_dump_json()) if old else {})
+    after = _flat(json.loads(new.model_dump_json()))
+    lines = []
+    for key in dict.fromkeys([*before, *after]):
+        if key not in before:
+            lines.append(f"+ {key}: {after[key]}")
+        elif key not in after:
+            lines.append(f"- {key}: {before[key]}")
+        elif before[key] != after[key]:
+            lines.append(f"~ {key}: {before[key]} → {after[key]}")
+    return lines
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping) and value:
+        return {k: v for name, part in value.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
+    return {prefix.rstrip("."): value}
+
+
+def unchangeable(old: Policies | None, new: Policies) -> list[str]:
+    """What may never change once people's data were promised under it."""
+    found = []
+    for name, population in (old.populations if old else {}).items():
+        mine = new.populations.get(name)
+        if mine is None:
+            found.append(f"populations.yaml, {name}: a population is never removed: its ledger stands for good")
+        elif mine.measure != population.measure or mine.lifetime.delta != population.lifetime.delta:
+            found.append(f"populations.yaml, {name}: measure and delta are fixed when a population is created")
+    for name, dataset in (old.datasets if old else {}).items():
+        later = new.datasets.get(name)
+        if later is not None and later.population != dataset.population:
+            found.append(f"datasets/{name}.yaml, population: a dataset's people do not become others")
+    return found
+
+
+def refuse_unchangeable(old: Policies | None, new: Policies) -> None:
+    found = unchangeable(old, new)
+    if found:
+        raise _invalid(found)

@@ -1,0 +1,177 @@
+"""The bundle of a release: values, outputs, what they came from, and the signed receipt.
+
+Guarantees: everything in it is a function of stored, released values, approved outputs and public facts; the receipt
+names every file by SHA-256 and is bound to dataset versions, notebook, plan, policy, ledger entries and the audit log's
+head. People are named by identifiers that only the area can resolve.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+import tre
+from tre.messages import OutputKind, Plan, Released, ReleasedOutput, World
+from tre.rules import receipt as receipts
+from tre.rules.accounting import epsilon_of
+from tre.rules.canonical import canonical_json, digest
+from tre.rules.ledger import Charge
+from tre.rules.policy import Policies
+from tre.secure import audit, ledger
+from tre.secure.context import Context
+from tre.secure.database import tables
+from tre.secure.release import outputs
+from tre.secure.release.planning import Planner
+from tre.statistics.table import Table
+
+SUFFIX = {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt"}
+
+
+class Bundler:
+    def __init__(self, context: Context, planner: Planner) -> None:
+        self.context = context
+        self.planner = planner
+
+    def build(self, release: str, plan: Plan, policies: Policies) -> str:
+        """Write the bundle's folder, whole or not at all; returns the receipt's digest. Safe to call again."""
+        with self.context.database.read() as connection:
+            files, statement = self._content(connection, release, plan, policies)
+        statement["files"] = receipts.file_digests(files)
+        signature = self.context.area.sign(receipts.signed_bytes(statement))
+        receipt = {"statement": statement, "key": self.context.area.public_key, "signature": signature}
+        files[receipts.RECEIPT] = canonical_json(receipt)
+        _write(self.folder(release), files)
+        return digest(receipt)
+
+    def folder(self, release: str) -> Path:
+        return self.context.area.folder("releases") / release
+
+    def _content(
+        self, connection: sa.Connection, release: str, plan: Plan, policies: Policies
+    ) -> tuple[dict[str, bytes], dict[str, Any]]:
+        values = [self._value(connection, plan, r.dataset_version, r.digest) for r in plan.requests]
+        entries = {int(e.position): e for e in ledger.entries(connection, release)}
+        approved = [o for o in outputs.stored(connection, release) if o.sha256]
+        files = self._files(connection, plan, policies, values, approved)
+        votes = connection.execute(
+            sa.select(tables.votes.c.person).where(tables.votes.c.release == release).order_by(tables.votes.c.person)
+        )
+        deciders = [self.context.area.identifier("person", v.person) for v in votes]
+        seq, head = audit.head(connection)
+        statement: dict[str, Any] = {
+            "version": 1,
+            "release": release,
+            "released": self._tick(policies),
+            "area": policies.area.title,
+            "controller": policies.area.controller,
+            "project": plan.project,
+            "researcher": self.context.area.identifier("person", plan.person),
+            "notebook": plan.notebook,
+            "plan": digest(plan.model_dump(mode="json")),
+            "policy": plan.policy,
+            "software": {"tre": tre.__version__},
+            "decision": "automatic, by policy" if plan.automatic else "two output checkers",
+            "decided_by": deciders,
+            "statistics": [_statistic(r, values[i], entries.get(i), policies) for i, r in enumerate(plan.requests)],
+            "outputs": [
+                {"name": o.name, "kind": o.kind, "sha256": o.sha256, "findings": json.loads(str(o.findings)),
+                 "guarantee": "none: an output without noise, approved by two people"}
+                for o in approved
+            ],
+            "audit": {"entries": seq, "head": head},
+        }  # fmt: skip
+        return files, statement
+
+    def _value(self, connection: sa.Connection, plan: Plan, version: str, request: str) -> Released | None:
+        row = ledger.stored(connection, project=plan.project, version=version, digest=request)
+        return Released.model_validate_json(str(row.value)) if row is not None else None
+
+    def _files(
+        self,
+        connection: sa.Connection,
+        plan: Plan,
+        policies: Policies,
+        values: list[Released | None],
+        approved: list[sa.Row[Any]],
+    ) -> dict[str, bytes]:
+        there = [v for v in values if v is not None]
+        area = self.context.area
+        files = {
+            "values.json": canonical_json({"released": [v.model_dump(mode="json") for v in there]}),
+            "plan.json": canonical_json(plan.model_dump(mode="json")),
+            "notebook.ipynb": (area.folder("notebooks") / f"{plan.notebook}.ipynb").read_bytes(),
+        }
+        for planned, value in zip(plan.requests, values, strict=True):
+            if value is not None:
+                files[f"values/{planned.name}.csv"] = _csv(value.table)
+        public = []
+        for o in approved:
+            name = f"outputs/{o.name}.{SUFFIX[OutputKind(o.kind)]}"
+            files[name] = (area.folder("outputs") / o.sha256).read_bytes()
+            item = ReleasedOutput(name=o.name, kind=OutputKind(o.kind), context=o.context, file=name)
+            public.append(item.model_dump(mode="json"))
+        files["outputs.json"] = canonical_json({"outputs": public})
+        infos = self.planner.manifest(connection, policies, plan.project, World.DESK).datasets
+        for name in {r.request.dataset for r in plan.requests}:
+            files[f"datasets/{name}.json"] = canonical_json(infos[name].model_dump(mode="json"))
+        return files
+
+    def _tick(self, policies: Policies) -> str:
+        """The next tick: the moment a desk may see the release, and no closer to the work's own time."""
+        from datetime import UTC, datetime
+
+        tick = policies.area.tick_seconds
+        at = (math.floor(self.context.seconds() / tick) + 1) * tick
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _statistic(planned: Any, value: Released | None, entry: sa.Row[Any] | None, policies: Policies) -> dict[str, Any]:
+    delta = policies.populations[planned.population].lifetime.delta
+    charged = entry is not None and entry.state in (Charge.RELEASED, Charge.LOST)
+    return {
+        "name": planned.name,
+        "request": planned.digest,
+        "dataset": planned.request.dataset,
+        "dataset_version": planned.dataset_version,
+        "population": planned.population,
+        "state": "released" if value is not None else "lost: charged and drawn, interrupted before it was stored",
+        "first_released_in": value.release if value is not None else None,
+        "charged_rho": f"{planned.rho_units if charged else 0}e-12",
+        "charged_epsilon": round(epsilon_of(planned.rho_units, delta), 6) if charged else 0,
+        "delta": delta,
+        "ledger_entry": int(entry.id) if charged and entry is not None else None,
+        "guarantee": "differential privacy: zCDP by OpenDP's discrete Gaussian, neighbours differ by one person",
+        "mechanisms": [m.model_dump(mode="json") for m in value.table.mechanisms] if value is not None else [],
+        "table": value.table.digest if value is not None else None,
+    }
+
+
+def _csv(table: Table) -> bytes:
+    """Plot-ready: a row a number."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*table.columns, "statistic", "bin_low", "bin_high", "value", "error", "low", "high"])
+    for c in table.cells:
+        low, high = c.bin or ("", "")
+        keys = ["(missing)" if k is None else k for k in c.keys]
+        numbers = ["" if v is None else v for v in (c.value, c.error, c.low, c.high)]
+        writer.writerow([*keys, c.statistic, low, high, *numbers])
+    return buffer.getvalue().encode()
+
+
+def _write(target: Path, files: dict[str, bytes]) -> None:
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    for name, content in files.items():
+        path = part / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)

@@ -1,0 +1,82 @@
+"""The check: computes a release's planned statistics on real rows, charged first, drawn once, stored.
+
+Guarantees: what is computed is the frozen plan's request and nothing that any run said; each charge is spent, durably,
+before its rows are read, and its value stored with the release of the charge in one transaction; a value that exists for
+the same request, version and project is used again and the reservation given back. A failure of any kind after the
+spending is told in one way only, as lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tre.messages import Plan, PlannedRequest, Released
+from tre.rules.ledger import Charge
+from tre.rules.policy import Policies
+from tre.secure import ledger
+from tre.secure.context import Context
+from tre.secure.data.registry import Registry
+from tre.statistics.aggregate import open_rows
+from tre.statistics.prepare import Prepared, prepare
+from tre.statistics.result import evaluate
+from tre.statistics.table import Table
+
+Report = Callable[[str, str], None]
+
+
+class Check:
+    def __init__(self, context: Context, registry: Registry, report: Report) -> None:
+        self.context = context
+        self.registry = registry
+        self.report = report  # (event, detail) for the operator's log
+
+    def run(self, release: str, plan: Plan, policies: Policies) -> None:
+        """Every reserved charge of the release becomes released, given back or lost. Safe to call again after a crash."""
+        self._lose_interrupted(release)
+        with self.context.database.read() as connection:
+            waiting = [e for e in ledger.entries(connection, release) if e.state == Charge.RESERVED]
+        for entry in waiting:
+            self._one(int(entry.id), release, plan.requests[int(entry.position)], plan.project, policies)
+
+    def _lose_interrupted(self, release: str) -> None:
+        """Spent, and no value: a process died in between. Drawing again would be choosing one's noise."""
+        with self.context.database.write() as connection:
+            for entry in ledger.entries(connection, release):
+                if entry.state == Charge.SPENT:
+                    ledger.lose(connection, int(entry.id), at=self.context.now())
+
+    def _one(self, entry: int, release: str, planned: PlannedRequest, project: str, policies: Policies) -> None:
+        database, version = self.context.database, planned.dataset_version
+        prepared = self._prepared(planned, project, policies)
+        with database.write() as connection:
+            if ledger.stored(connection, project=project, version=version, digest=planned.digest) is not None:
+                ledger.give_back(connection, entry, at=self.context.now())
+                return
+            ledger.spend(connection, entry, at=self.context.now())
+        try:
+            table = self._draw(planned, prepared)
+        except Exception as error:  # whatever it was, it came after the spending
+            self.report("check.failed", f"{release} {planned.name}: {type(error).__name__}")
+            with database.write() as connection:
+                ledger.lose(connection, entry, at=self.context.now())
+            return
+        value = Released(
+            name=planned.name, request=planned.request, release=release, dataset_version=version, table=table
+        )
+        with database.write() as connection:
+            ledger.store(connection, entry, value.model_dump_json(), at=self.context.now())
+
+    def _prepared(self, planned: PlannedRequest, project: str, policies: Policies) -> Prepared:
+        """Prepared anew from the request; its price must be the one reserved."""
+        dataset = policies.datasets[planned.request.dataset]
+        columns = policies.projects[project].datasets[planned.request.dataset]
+        delta = policies.populations[planned.population].lifetime.delta
+        prepared = prepare(planned.request, dataset.table.only(columns), delta=delta)
+        if prepared.rho_units != planned.rho_units or planned.request.digest != planned.digest:
+            raise RuntimeError("a planned request is not what was priced")
+        return prepared
+
+    def _draw(self, planned: PlannedRequest, prepared: Prepared) -> Table:
+        rows = self.registry.rows(planned.request.dataset, planned.dataset_version)
+        with open_rows(rows) as connection:
+            return evaluate(connection, prepared)

@@ -1,0 +1,154 @@
+"""The plan: what a rehearsal asked for, checked by trusted code, priced and given its digest.
+
+Guarantees: a plan is a function of the notebook's rehearsal (which saw the twin and released values only), the policies
+and the ledger's released values. Every request in it has been prepared against the declared schema here, whatever the
+sandbox claimed; a request already released in the project costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from tre.errors import RequestError
+from tre.messages import (
+    DatasetInfo,
+    Emitted,
+    Manifest,
+    Parameter,
+    Plan,
+    PlannedOutput,
+    PlannedRequest,
+    Released,
+    World,
+)
+from tre.rules.accounting import epsilon_of
+from tre.rules.policy import Policies, RunRule
+from tre.secure import ledger
+from tre.secure import policies as policy_files
+from tre.secure.data.registry import Registry
+from tre.secure.database import tables
+from tre.statistics.aggregate import open_rows
+from tre.statistics.prepare import prepare
+from tre.statistics.request import Request
+from tre.statistics.result import evaluate
+from tre.statistics.table import Table
+
+
+class Planner:
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def manifest(self, connection: sa.Connection, policies: Policies, project: str, world: World) -> Manifest:
+        """What a sandbox for this project is told: its datasets, and what was released to it before."""
+        datasets = {
+            name: self.registry.info(connection, policies, project, name)
+            for name in policies.projects[project].datasets
+        }
+        released = self.released(connection, project, {i.version for i in datasets.values()})
+        return Manifest(world=world, project=project, datasets=datasets, released=released)
+
+    def released(self, connection: sa.Connection, project: str, versions: set[str]) -> dict[str, Released]:
+        """Every value released to this project from these versions, by request digest."""
+        t = tables.ledger
+        published = sa.select(tables.releases.c.id).where(tables.releases.c.state == "released")
+        query = sa.select(t).where(
+            t.c.project == project,
+            t.c.state == "released",
+            t.c.dataset_version.in_(versions),
+            t.c.release.in_(published),
+        )
+        found = (Released.model_validate_json(str(row.value)) for row in connection.execute(query))
+        return {r.request.digest: r for r in found}
+
+    def plan(
+        self,
+        connection: sa.Connection,
+        policies: Policies,
+        *,
+        project: str,
+        person: str,
+        notebook: str,
+        parameters: dict[str, Parameter],
+        emitted: Emitted,
+    ) -> Plan:
+        """Raises RequestError for whatever the emitted requests may not ask."""
+        if not emitted.requests and not emitted.outputs:
+            raise RequestError(
+                "plan_empty",
+                "The notebook asks for nothing: it has no release and no output.",
+                "Call .release(…) on a dataset, or tre.output(…).",
+            )
+        infos = self.manifest(connection, policies, project, World.REHEARSAL).datasets
+        seen: set[str] = set()
+        requests = []
+        for item in emitted.requests:
+            info = _info(infos, item.request)
+            known = ledger.stored(connection, project=project, version=info.version, digest=item.request.digest)
+            requests.append(
+                self._planned(item.name, item.request, info, known=known, repeated=item.request.digest in seen)
+            )
+            seen.add(item.request.digest)
+        costs: dict[str, int] = {}
+        for r in requests:
+            if not r.replayed:
+                costs[r.population] = costs.get(r.population, 0) + r.rho_units
+        outputs = tuple(PlannedOutput(name=o.name, kind=o.kind, context=o.context) for o in emitted.outputs)
+        return Plan(
+            project=project, person=person, notebook=notebook, parameters=parameters,
+            policy=policy_files.policy_digest(policies), requests=tuple(requests), outputs=outputs, costs=costs,
+            automatic=not outputs and _within(policies, project, costs),
+            run=bool(outputs) or _run_rule(policies, project) is RunRule.ALWAYS,
+        )  # fmt: skip
+
+    def _planned(
+        self,
+        name: str,
+        request: Request,
+        info: DatasetInfo,
+        *,
+        known: sa.Row[tuple[object, ...]] | None,
+        repeated: bool,
+    ) -> PlannedRequest:
+        prepared = prepare(request, info.table, delta=info.delta)
+        if known is not None:
+            errors = Released.model_validate_json(str(known.value)).table.typical_errors()
+        else:
+            errors = self._rehearsed(request, info).typical_errors()
+        return PlannedRequest(
+            name=name, request=request, digest=request.digest, population=info.population,
+            dataset_version=info.version, rho_units=prepared.rho_units, replayed=known is not None or repeated,
+            expected_error=errors,
+        )  # fmt: skip
+
+    def _rehearsed(self, request: Request, info: DatasetInfo) -> Table:
+        """The request on the twin, by trusted code: the sandbox's own figures are not relied on."""
+        prepared = prepare(request, info.table, delta=info.delta)
+        with open_rows(self.registry.twin_view(info.id, info.columns)) as connection:
+            return evaluate(connection, prepared)
+
+
+def _info(infos: Mapping[str, DatasetInfo], request: Request) -> DatasetInfo:
+    try:
+        return infos[request.dataset]
+    except KeyError:
+        raise RequestError(
+            "dataset_unknown",
+            "A release names a dataset that the project does not have.",
+            "Use the project's datasets.",
+        ) from None
+
+
+def _run_rule(policies: Policies, project: str) -> RunRule:
+    return policies.projects[project].run or policies.area.run
+
+
+def _within(policies: Policies, project: str, costs: Mapping[str, int]) -> bool:
+    """Whether the policy lets statistics of this price out without people."""
+    mine = policies.projects[project].automatic_epsilon
+    limit = policies.area.review.automatic_epsilon if mine is None else mine
+    return limit > 0 and all(
+        epsilon_of(units, policies.populations[population].lifetime.delta) <= limit
+        for population, units in costs.items()
+    )

@@ -1,0 +1,161 @@
+"""Review: two output checkers, independent and blind to each other until both have voted.
+
+Guarantees: a vote is taken only from an accredited checker outside the submitter's project, once; returning and
+rejecting need a comment that the researcher will read; every look at an unreleased output is in the audit log.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from tre.errors import Conflict, NotFound, RequestError
+from tre.messages import DecisionKind, FindingInfo, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
+from tre.rules import lifecycle, permissions
+from tre.rules import notebook as notebooks
+from tre.rules.ledger import Charge
+from tre.rules.lifecycle import Actor, Release
+from tre.rules.policy import Policies
+from tre.secure import audit, ledger
+from tre.secure.context import Context
+from tre.secure.database import tables
+from tre.secure.jobs.queue import Queue
+from tre.secure.release import outputs
+
+OPEN = (Release.IN_REVIEW, Release.PARTIALLY_REVIEWED)
+t = tables.releases
+
+
+def move(
+    context: Context, connection: sa.Connection, release: str, after: Release, *, who: Actor = Actor.SYSTEM,
+    person: str = "system", **values: Any,
+) -> None:  # fmt: skip
+    """One step of the release table, with its audit entry."""
+    before = Release(row(connection, release).state)
+    transition = lifecycle.step(lifecycle.RELEASE, before, after, who)
+    connection.execute(t.update().where(t.c.id == release).values(state=after, **values))
+    audit.record(connection, at=context.now(), person=person, event=transition.event, subject=release)
+
+
+def row(connection: sa.Connection, release: str) -> sa.Row[Any]:
+    found = connection.execute(sa.select(t).where(t.c.id == release)).first()
+    if found is None:
+        raise NotFound(
+            "release_unknown", f"There is no release {release[:40]!r}.", "List them: tre releases, tre reviews"
+        )
+    return found
+
+
+def decision(votes: list[DecisionKind]) -> Release:
+    """Two votes together: approved or rejected only when both say so; everything else goes back."""
+    if votes == [DecisionKind.APPROVE] * 2:
+        return Release.APPROVED
+    return Release.REJECTED if votes == [DecisionKind.REJECT] * 2 else Release.RETURNED
+
+
+class Desk:
+    """The output checkers' desk."""
+
+    def __init__(self, context: Context, queue: Queue) -> None:
+        self.context = context
+        self.queue = queue
+
+    def waiting(self, connection: sa.Connection, policies: Policies, person: str) -> list[ReviewInfo]:
+        """What this checker may vote on now, oldest first."""
+        found = connection.execute(sa.select(t).where(t.c.state.in_(OPEN)).order_by(t.c.created_at, t.c.id)).all()
+        infos = [
+            self.info(connection, r.id, person) for r in found if person not in _members(policies, r.project, r.person)
+        ]
+        return [i for i in infos if i.my_vote is None]
+
+    def look(self, policies: Policies, person: str, release: str) -> ReviewInfo:
+        """Everything about one release, recorded as a view."""
+        with self.context.database.write() as connection:
+            self._independent(connection, policies, person, release)
+            audit.record(connection, at=self.context.now(), person=person, event="release.viewed", subject=release)
+            return self.info(connection, release, person)
+
+    def output(self, policies: Policies, person: str, release: str, name: str) -> tuple[OutputKind, bytes]:
+        """An output's bytes, recorded as a view."""
+        with self.context.database.write() as connection:
+            self._independent(connection, policies, person, release)
+            found = [o for o in outputs.stored(connection, release) if o.name == name and o.sha256]
+            if not found:
+                raise NotFound("output_unknown", "There is no such output.", "See its names: tre review RELEASE")
+            detail = {"output": str(found[0].sha256)}
+            audit.record(
+                connection, at=self.context.now(), person=person, event="output.viewed", subject=release, detail=detail
+            )
+        return OutputKind(str(found[0].kind)), (self.context.area.folder("outputs") / str(found[0].sha256)).read_bytes()
+
+    def vote(self, policies: Policies, person: str, release: str, vote: Vote) -> Release:
+        """Cast it; the second one decides. Returns the state after it."""
+        if vote.decision is not DecisionKind.APPROVE and not vote.comment.strip():
+            raise RequestError(
+                "comment_missing",
+                "Returning or rejecting needs a comment.",
+                'Say why: --comment "…"; the researcher reads it.',
+            )
+        v, at = tables.votes, self.context.now()
+        with self.context.database.write() as connection:
+            state = self._independent(connection, policies, person, release)
+            cast = connection.execute(sa.select(v.c.person, v.c.decision).where(v.c.release == release)).all()
+            permissions.need_first_vote(person, [c.person for c in cast])
+            if state not in OPEN:
+                raise Conflict("not_in_review", f"This release is {state.value}.", "See what waits: tre reviews")
+            connection.execute(
+                v.insert().values(release=release, person=person, decision=vote.decision, comment=vote.comment, at=at)
+            )
+            after = Release.PARTIALLY_REVIEWED if not cast else Release.REVIEWED
+            move(self.context, connection, release, after, who=Actor.CHECKER, person=person)
+            if after is Release.REVIEWED:
+                after = decision([DecisionKind(cast[0].decision), vote.decision])
+                move(self.context, connection, release, after)
+                if after is not Release.APPROVED:
+                    self._close(connection, release, Stage(after.value))
+        return after
+
+    def _close(self, connection: sa.Connection, release: str, stage: Stage) -> None:
+        """A decision against: what was reserved, and never read, is given back, and the desk is told at the next tick."""
+        for entry in ledger.entries(connection, release):
+            if entry.state == Charge.RESERVED:
+                ledger.give_back(connection, int(entry.id), at=self.context.now())
+        self.queue.publish(connection, row(connection, release).job, stage)
+
+    def info(self, connection: sa.Connection, release: str, person: str) -> ReviewInfo:
+        found = row(connection, release)
+        job = self.queue.row(connection, found.job)
+        v = tables.votes
+        votes = connection.execute(sa.select(v).where(v.c.release == release).order_by(v.c.at)).all()
+        mine = [DecisionKind(x.decision) for x in votes if x.person == person]
+        state = Release(found.state)
+        return ReviewInfo(
+            release=release, project=found.project, person=found.person,
+            state=Release.IN_REVIEW.value if state in OPEN else state.value, submitted=found.created_at,
+            ready=state is not Release.CHECKING, plan=Plan.model_validate_json(job.plan),
+            notebook_source=notebooks.listing(json.loads(self.queue.notebook(job.notebook))),
+            outputs=tuple(_output(o) for o in outputs.stored(connection, release)),
+            my_vote=mine[0] if mine else None,
+            # Blind until both have voted: of the other's vote not even its being there is told.
+            votes_cast=len(votes) if len(votes) == 2 else len(mine),
+            comments=tuple(x.comment for x in votes if x.comment and (len(votes) == 2 or x.person == person)),
+        )  # fmt: skip
+
+    def _independent(self, connection: sa.Connection, policies: Policies, person: str, release: str) -> Release:
+        found = row(connection, release)
+        permissions.need_independent(policies, person, found.person, found.project)
+        return Release(found.state)
+
+
+def _members(policies: Policies, project: str, submitter: str) -> set[str]:
+    members = policies.projects[project].people if project in policies.projects else ()
+    return {submitter, *members}
+
+
+def _output(o: sa.Row[Any]) -> ReviewOutput:
+    return ReviewOutput(
+        name=o.name, kind=OutputKind(o.kind), context=o.context, present=o.sha256 is not None, digest=o.sha256,
+        findings=tuple(FindingInfo(**f) for f in json.loads(o.findings)),
+    )  # fmt: skip

@@ -1,0 +1,407 @@
+"""The composition root: builds the secure side's parts once, and offers the gateway and the admin's commands what they
+may call. The only place with a clock.
+
+Guarantees: every call that a person can make starts with who they are and what they may; a job or release of another
+project does not exist for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import secrets
+import zipfile
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from tre.errors import NotAllowed, NotFound
+from tre.messages import (
+    Balance,
+    Confirmation,
+    Cost,
+    DatasetInfo,
+    Failure,
+    JobView,
+    Me,
+    OutputKind,
+    Plan,
+    ReleaseInfo,
+    ReviewInfo,
+    Stage,
+    Submission,
+    Vote,
+)
+from tre.rules import permissions
+from tre.rules.accounting import epsilon_of
+from tre.rules.ledger import COUNTS, Account
+from tre.rules.policy import Policies, Role
+from tre.secure import audit, ledger
+from tre.secure import policies as policy_files
+from tre.secure.context import Context
+from tre.secure.data.registry import Registry
+from tre.secure.database import Database, tables
+from tre.secure.jobs.queue import Queue
+from tre.secure.settings import AreaFolder
+
+# Loaded when first needed: an admin's command need not wait for the engines of a gateway.
+if TYPE_CHECKING:
+    from tre.secure.jobs.worker import Worker
+    from tre.secure.release.bundle import Bundler
+    from tre.secure.release.planning import Planner
+    from tre.secure.release.review import Desk
+
+log = logging.getLogger("tre")
+
+
+def create(root: Path) -> Services:
+    """A new area with an empty, migrated database."""
+    area = AreaFolder.create(root)
+    return _build(area)
+
+
+def open_area(root: Path) -> Services:
+    return _build(AreaFolder.open(root))
+
+
+def _build(area: AreaFolder) -> Services:
+    database = Database(area.database)
+    database.migrate()
+    return Services(Context(area=area, database=database, clock=lambda: datetime.now(UTC)))
+
+
+class Services:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.queue = Queue(context)
+        self.registry = Registry(context)
+
+    @cached_property
+    def planner(self) -> Planner:
+        from tre.secure.release.planning import Planner
+
+        return Planner(self.registry)
+
+    @cached_property
+    def bundler(self) -> Bundler:
+        from tre.secure.release.bundle import Bundler
+
+        return Bundler(self.context, self.planner)
+
+    @cached_property
+    def reviews(self) -> Desk:
+        from tre.secure.release.review import Desk
+
+        return Desk(self.context, self.queue)
+
+    @cached_property
+    def worker(self) -> Worker:
+        from tre.secure.jobs.worker import Worker
+        from tre.secure.release.check import Check
+
+        check = Check(self.context, self.registry, lambda event, detail: log.error("%s: %s", event, detail))
+        return Worker(self.context, self.queue, self.registry, self.planner, check, self.bundler)
+
+    def close(self) -> None:
+        self.context.database.close()
+
+    # Admin (at the area's own machine; the folder's permissions are the authority)
+
+    def apply(self, folder: Path, *, dry_run: bool) -> list[str]:
+        """The differences to what is in force; applied unless `dry_run`. Raises PolicyError and then changes nothing."""
+        new = policy_files.load(folder)
+        with self.context.database.write() as connection:
+            old = policy_files.latest(connection)
+            policy_files.refuse_unchangeable(old, new)
+            lines = policy_files.difference(old, new)
+            if lines and not dry_run:
+                at, digest = self.context.now(), policy_files.policy_digest(new)
+                connection.execute(
+                    tables.policies.insert().values(digest=digest, content=new.model_dump_json(), applied_at=at)
+                )
+                audit.record(
+                    connection, at=at, person="admin", event="policies.applied", subject=digest[:16],
+                    detail={"changes": len(lines)},
+                )  # fmt: skip
+        return lines
+
+    def make_token(self, person: str) -> str:
+        """A new bearer token, shown once; only its hash is kept."""
+        token, at = f"tre_{secrets.token_urlsafe(32)}", self.context.now()
+        with self.context.database.write() as connection:
+            if person not in policy_files.current(connection).people:
+                raise NotFound("person_unknown", f"people.yaml has no {person[:64]!r}.", "Add the person and apply.")
+            connection.execute(tables.tokens.insert().values(hash=_hash(token), person=person, made_at=at))
+            audit.record(connection, at=at, person="admin", event="token.made", subject=person)
+        return token
+
+    def ingest(self, dataset: str, files: list[Path], *, drop_invalid: bool) -> dict[str, Any]:
+        return self.registry.ingest("admin", dataset, files, drop_invalid=drop_invalid)
+
+    def make_twin(self, dataset: str) -> dict[str, Any]:
+        return self.registry.make_twin("admin", dataset)
+
+    def budgets(self, dataset: str | None = None) -> list[dict[str, Any]]:
+        """Every population's balance with its history, or one dataset's population."""
+        with self.context.database.read() as connection:
+            policies = policy_files.current(connection)
+            names = list(policies.populations)
+            if dataset is not None:
+                if dataset not in policies.datasets:
+                    raise NotFound("dataset_unknown", f"No policy declares {dataset[:80]!r}.", "See policies/datasets.")
+                names = [policies.datasets[dataset].population]
+            found = []
+            for name in names:
+                (account,) = ledger.accounts(connection, policies, name, None)
+                projects = [
+                    _balance(ledger.accounts(connection, policies, name, p)[1]).model_dump()
+                    for p, project in policies.projects.items()
+                    if name in project.allowances
+                ]
+                history = [_entry(e, account.delta) for e in ledger.history(connection, name)]
+                found.append({**_balance(account).model_dump(), "projects": projects, "history": history})
+        return found
+
+    def verify_audit(self) -> dict[str, Any]:
+        with self.context.database.read() as connection:
+            entries, head = audit.head(connection)
+            return {"entries": entries, "head": head, "first_broken": audit.first_broken(connection)}
+
+    # Everyone, by token
+
+    def who(self, token: str) -> str:
+        """The person of a token. Raises NotAllowed."""
+        t = tables.tokens
+        with self.context.database.read() as connection:
+            row = connection.execute(sa.select(t.c.person).where(t.c.hash == _hash(token))).first()
+        if row is None:
+            raise NotAllowed("token_unknown", "This token is not known here.", "Ask an admin for one, then: tre login")
+        return str(row.person)
+
+    def me(self, person: str) -> Me:
+        policies = self._policies(person)
+        found = policies.people[person]
+        projects = tuple(permissions.projects_of(policies, person))
+        return Me(person=person, name=found.name, role=found.role.value, projects=projects)
+
+    def _policies(self, person: str, *roles: Role) -> Policies:
+        with self.context.database.read() as connection:
+            policies = policy_files.current(connection)
+        found = permissions.person(policies, person, self.context.today())
+        if roles:
+            permissions.need_role(found, *roles)
+        return policies
+
+    # Researchers
+
+    def datasets(self, person: str) -> list[DatasetInfo]:
+        """The datasets of the person's projects that have data; the widest set of columns where several projects do."""
+        policies = self._policies(person, Role.RESEARCHER)
+        found: dict[str, DatasetInfo] = {}
+        with self.context.database.read() as connection:
+            for project in permissions.projects_of(policies, person):
+                for name in policies.projects[project].datasets:
+                    info = self._info(connection, policies, project, name)
+                    if info is not None and (name not in found or len(info.columns) > len(found[name].columns)):
+                        found[name] = info
+        return list(found.values())
+
+    def _info(self, connection: sa.Connection, policies: Policies, project: str, name: str) -> DatasetInfo | None:
+        try:
+            return self.registry.info(connection, policies, project, name)
+        except NotFound:  # declared, and not ingested yet
+            return None
+
+    def dataset(self, person: str, name: str) -> DatasetInfo:
+        for info in self.datasets(person):
+            if info.id == name:
+                return info
+        raise NotFound(
+            "dataset_unknown", f"None of your projects has a dataset {name[:80]!r}.", "List them: tre datasets"
+        )
+
+    def twin(self, person: str, name: str) -> bytes:
+        return self.registry.twin_view(name, self.dataset(person, name).columns).read_bytes()
+
+    def submit(self, person: str, submission: Submission) -> JobView:
+        policies = self._policies(person, Role.RESEARCHER)
+        project = permissions.project(policies, person, submission.project)
+        permissions.need_running(project, self.context.today())
+        job = self.queue.submit(
+            person=person, project=submission.project, content=submission.notebook.encode(),
+            parameters=submission.parameters,
+        )  # fmt: skip
+        self.worker.wake()
+        return self.job(person, job)
+
+    def confirm(self, person: str, job: str, confirmation: Confirmation) -> JobView:
+        policies = self._policies(person, Role.RESEARCHER)
+        project = permissions.project(policies, person, self._own(person, job).project)
+        permissions.need_running(project, self.context.today())
+        self.queue.confirm(person=person, job=job, plan_digest=confirmation.plan)
+        self.worker.wake()
+        return self.job(person, job)
+
+    def withdraw(self, person: str, job: str) -> JobView:
+        self._policies(person, Role.RESEARCHER)
+        self._own(person, job)
+        self.queue.withdraw(person=person, job=job)
+        return self.job(person, job)
+
+    def jobs(self, person: str) -> list[JobView]:
+        """The person's own, newest first."""
+        policies = self._policies(person, Role.RESEARCHER)
+        t = tables.jobs
+        with self.context.database.read() as connection:
+            query = sa.select(t).where(t.c.person == person).order_by(t.c.submitted_at.desc(), t.c.id)
+            return [self._view(connection, policies, row, short=True) for row in connection.execute(query)]
+
+    def job(self, person: str, job: str) -> JobView:
+        policies = self._policies(person, Role.RESEARCHER)
+        row = self._own(person, job)
+        with self.context.database.read() as connection:
+            return self._view(connection, policies, row)
+
+    def _own(self, person: str, job: str) -> sa.Row[Any]:
+        with self.context.database.read() as connection:
+            row = self.queue.row(connection, job)
+        if row.person != person:
+            raise NotFound("job_unknown", f"There is no job {job[:40]!r} of yours.", "List them: tre jobs")
+        return row
+
+    def _view(self, connection: sa.Connection, policies: Policies, row: sa.Row[Any], *, short: bool = False) -> JobView:
+        stage, since = self.queue.visible(connection, row.id)
+        release = connection.execute(sa.select(tables.releases.c.id).where(tables.releases.c.job == row.id)).scalar()
+        plan = Plan.model_validate_json(row.plan) if row.plan and not short else None
+        costs = self._costs(connection, policies, plan) if plan is not None and stage is Stage.PLANNED else ()
+        decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED)
+        return JobView(
+            id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
+            updated=_utc(since), plan=plan, plan_digest=row.plan_digest, costs=costs,
+            failure=Failure.model_validate_json(row.failure) if row.failure and not short else None,
+            release=release, comments=self._comments(connection, release) if release and decided else (),
+        )  # fmt: skip
+
+    def _comments(self, connection: sa.Connection, release: str) -> tuple[str, ...]:
+        v = tables.votes
+        rows = connection.execute(sa.select(v.c.comment).where(v.c.release == release).order_by(v.c.at))
+        return tuple(r.comment for r in rows if r.comment)
+
+    def _costs(self, connection: sa.Connection, policies: Policies, plan: Plan) -> tuple[Cost, ...]:
+        found = []
+        populations = dict.fromkeys(r.population for r in plan.requests)
+        for population in populations:
+            units = plan.costs.get(population, 0)
+            accounts = ledger.accounts(connection, policies, population, plan.project)
+            delta = accounts[0].delta
+            found.append(
+                Cost(
+                    population=population, rho_units=units, epsilon=epsilon_of(units, delta), delta=delta,
+                    left_epsilon=min(a.left_epsilon for a in accounts),
+                    affordable=all(units <= a.left_units for a in accounts),
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+    def budget(self, person: str, project: str) -> list[Balance]:
+        """The project's accounts: its allowance and its population's budget, for each population."""
+        policies = self._policies(person, Role.RESEARCHER)
+        found = permissions.project(policies, person, project)
+        with self.context.database.read() as connection:
+            return [
+                _balance(a)
+                for population in found.allowances
+                for a in reversed(ledger.accounts(connection, policies, population, project))
+            ]
+
+    def releases(self, person: str) -> list[ReleaseInfo]:
+        """Those of the person's projects that the desk may already see."""
+        policies = self._policies(person, Role.RESEARCHER)
+        mine = permissions.projects_of(policies, person)
+        t = tables.releases
+        with self.context.database.read() as connection:
+            rows = connection.execute(
+                sa.select(t).where(t.c.project.in_(mine)).order_by(t.c.created_at.desc(), t.c.id)
+            ).all()
+            infos = [self._release_info(connection, policies, row) for row in rows]
+        return [i for i in infos if i.stage is Stage.RELEASED]
+
+    def _release_info(self, connection: sa.Connection, policies: Policies, row: sa.Row[Any]) -> ReleaseInfo:
+        stage, since = self.queue.visible(connection, row.job)
+        plan = Plan.model_validate_json(self.queue.row(connection, row.job).plan)
+        charged: dict[str, int] = {}
+        for e in ledger.entries(connection, row.id):
+            if e.state in COUNTS:
+                charged[str(e.population)] = charged.get(str(e.population), 0) + int(e.rho_units)
+        return ReleaseInfo(
+            id=row.id, job=row.job, project=row.project, person=row.person, stage=stage, updated=_utc(since),
+            statistics=len(plan.requests), outputs=len(plan.outputs),
+            charged={p: round(epsilon_of(u, policies.populations[p].lifetime.delta), 6) for p, u in charged.items()},
+        )  # fmt: skip
+
+    def bundle(self, person: str, release: str) -> bytes:
+        """The release as a ZIP archive."""
+        if release not in {r.id for r in self.releases(person)}:
+            raise NotFound(
+                "release_unknown", f"There is no release {release[:40]!r} for you.", "List them: tre releases"
+            )
+        folder = self.bundler.folder(release)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                # A fixed time: the archive then holds nothing that the bundle does not.
+                archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes())
+        return buffer.getvalue()
+
+    # Output checkers
+
+    def review_queue(self, person: str) -> list[ReviewInfo]:
+        policies = self._policies(person, Role.CHECKER)
+        with self.context.database.read() as connection:
+            return self.reviews.waiting(connection, policies, person)
+
+    def review(self, person: str, release: str) -> ReviewInfo:
+        return self.reviews.look(self._policies(person, Role.CHECKER), person, release)
+
+    def review_output(self, person: str, release: str, name: str) -> tuple[OutputKind, bytes]:
+        return self.reviews.output(self._policies(person, Role.CHECKER), person, release, name)
+
+    def vote(self, person: str, release: str, vote: Vote) -> ReviewInfo:
+        policies = self._policies(person, Role.CHECKER)
+        self.reviews.vote(policies, person, release, vote)
+        self.worker.wake()
+        with self.context.database.read() as connection:
+            return self.reviews.info(connection, release, person)
+
+    @property
+    def receipt_key(self) -> str:
+        return self.context.area.public_key
+
+
+def _hash(token: str) -> str:
+    """Tokens hold 256 random bits: a plain hash is enough."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _balance(account: Account) -> Balance:
+    return Balance(
+        account=account.name, kind="population" if account.kind == "population" else "project", delta=account.delta,
+        limit_units=account.limit_units, used_units=account.used_units, left_units=account.left_units,
+        limit_epsilon=epsilon_of(account.limit_units, account.delta),
+        used_epsilon=epsilon_of(account.used_units, account.delta), left_epsilon=account.left_epsilon,
+    )  # fmt: skip
+
+
+def _entry(e: sa.Row[Any], delta: float) -> dict[str, Any]:
+    return {
+        "entry": e.id, "at": e.reserved_at, "purpose": e.purpose, "project": e.project, "release": e.release,
+        "rho_units": e.rho_units, "epsilon_alone": epsilon_of(e.rho_units, delta), "state": e.state,
+    }  # fmt: skip

@@ -1,0 +1,85 @@
+"""An area on disk: which file lies where, and the two keys made once with it.
+
+Guarantees: the area's folder is 0700 and its keys 0600, made by `create` and never overwritten. `key` (symmetric) makes
+identifiers that say nothing about what they name; `signing.key` (Ed25519) signs receipts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from tre.errors import Conflict, NotFound
+
+FOLDERS = ("data", "twins", "views", "notebooks", "jobs", "outputs", "releases", "keys", "scratch")
+
+
+@dataclass(frozen=True)
+class AreaFolder:
+    """Paths of one area. Nothing is read at construction."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> AreaFolder:
+        """A new, empty area. Raises Conflict where one already is."""
+        area = cls(root)
+        if area.database.exists() or (root.exists() and any(root.iterdir())):
+            raise Conflict("area_exists", f"{root} is not empty.", "Choose a new folder; an area is never overwritten.")
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.chmod(0o700)
+        for name in FOLDERS:
+            (root / name).mkdir()
+        _write_secret(area.keys / "area.key", secrets.token_bytes(32))
+        signing = Ed25519PrivateKey.generate()
+        _write_secret(area.keys / "signing.key", signing.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+        return area
+
+    @classmethod
+    def open(cls, root: Path) -> AreaFolder:
+        area = cls(root.resolve())
+        if not area.database.is_file():
+            raise NotFound("area_missing", f"There is no area at {root}.", f"Make one: tre-admin init {root}")
+        return area
+
+    @property
+    def database(self) -> Path:
+        return self.root / "area.db"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    def folder(self, name: str) -> Path:
+        return self.root / name
+
+    def identifier(self, purpose: str, value: str) -> str:
+        """16 hexadecimal digits that name `value` to those who know it, and tell nothing to those who don't."""
+        key = (self.keys / "area.key").read_bytes()
+        return hmac.new(key, f"{purpose}\n{value}".encode(), hashlib.sha256).hexdigest()[:16]
+
+    def derived_key(self, purpose: str) -> bytes:
+        return hmac.new((self.keys / "area.key").read_bytes(), purpose.encode(), hashlib.sha256).digest()
+
+    def sign(self, message: bytes) -> str:
+        return self._signing().sign(message).hex()
+
+    @property
+    def public_key(self) -> str:
+        """The receipts' key, 64 hexadecimal digits."""
+        return self._signing().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+    def _signing(self) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes((self.keys / "signing.key").read_bytes())
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
+        f.write(content)

@@ -1,0 +1,139 @@
+"""The request: what one `.release(...)` asks for, as closed, versioned JSON.
+
+Guarantees: strict shapes (an unknown key, NaN or a wrong type is refused with a code), no code, and a digest that names
+the request: the label a researcher gives a release is not part of it, so renaming is no new release.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from tre.errors import RequestError
+from tre.rules.canonical import digest
+from tre.rules.schema import LARGEST, Closed, Identifier, Name
+
+MAX_EPSILON = 100.0
+
+# A value that a group is known by; None stands for missing.
+Key = int | str | bool | None
+
+
+class Count(Closed):
+    """Rows (of at most the privacy unit's bound per person)."""
+
+    kind: Literal["count"] = "count"
+
+
+class CountPeople(Closed):
+    """Different people."""
+
+    kind: Literal["count_people"] = "count_people"
+
+
+class _Bounded(Closed):
+    """A statistic of a number clamped to [low, high]; without bounds, the field's declared ones."""
+
+    column: Name
+    bounds: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.bounds is not None:
+            low, high = self.bounds
+            if not low < high:
+                raise ValueError("bounds are reversed or equal: write (low, high)")
+            if max(abs(low), abs(high)) > LARGEST:
+                raise ValueError("bounds may be at most 2^53")
+        return self
+
+
+class Sum(_Bounded):
+    kind: Literal["sum"] = "sum"
+
+
+class Mean(_Bounded):
+    kind: Literal["mean"] = "mean"
+
+
+class Quantile(_Bounded):
+    """The value below which `probability` of the rows lie, on a grid of `bins` equal steps."""
+
+    kind: Literal["quantile"] = "quantile"
+    probability: float = Field(gt=0, lt=1)
+    bins: int = Field(default=100, ge=2, le=10_000)
+
+
+class Histogram(_Bounded):
+    """Rows in `bins` equal steps between the bounds; values outside count in the first and last."""
+
+    kind: Literal["histogram"] = "histogram"
+    bins: int = Field(default=20, ge=2, le=10_000)
+
+
+Statistic = Annotated[Count | CountPeople | Sum | Mean | Quantile | Histogram, Field(discriminator="kind")]
+
+
+class Derived(Closed):
+    """A new column for this request: one SQL scalar expression."""
+
+    name: Name
+    expression: str
+
+
+class Grouping(Closed):
+    """A column to group by, and its keys where the schema or the expression does not already say them."""
+
+    column: Name
+    keys: tuple[int | str | bool, ...] | None = Field(default=None, min_length=1, max_length=10_000)
+
+
+class Request(Closed):
+    """One release: where, derive, group, statistics, and the epsilon that all of it together may cost."""
+
+    version: Literal[1] = 1
+    dataset: Identifier
+    where: tuple[str, ...] = Field(default=(), max_length=20)
+    derive: tuple[Derived, ...] = Field(default=(), max_length=50)
+    group_by: tuple[Grouping, ...] = Field(default=(), max_length=4)
+    statistics: dict[Name, Statistic] = Field(min_length=1, max_length=50)
+    epsilon: float
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if not (math.isfinite(self.epsilon) and 0 < self.epsilon <= MAX_EPSILON):
+            raise ValueError(f"epsilon must be above 0 and at most {MAX_EPSILON:g}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        return digest(self.model_dump(mode="json"))
+
+
+def parse(content: Any) -> Request:
+    """A request from JSON values or keyword dictionaries. Raises RequestError: request_invalid or epsilon_invalid."""
+    try:
+        return Request.model_validate(content)
+    except ValidationError as error:
+        raise explain(error) from None
+    except RecursionError:
+        raise RequestError("request_invalid", "The request is nested too deeply.", "Write it flat.") from None
+
+
+def explain(error: ValidationError) -> RequestError:
+    """The first thing wrong with a request; positions and rules, and of the input only what pydantic names as keys."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(p) for p in first["loc"])
+    reason = first["msg"].removeprefix("Value error, ")
+    code = "request_invalid"
+    if "epsilon" in place or reason.startswith("epsilon"):
+        code = "epsilon_invalid"
+    elif reason.startswith("bounds"):
+        code = "bounds_invalid"
+    return RequestError(
+        code,
+        f"This release cannot be made{f' ({place})' if place else ''}: {reason}.",
+        "See help(tre) for the calls and docs/reference/statistics.md for what each statistic takes.",
+    )

@@ -1,0 +1,76 @@
+"""How both commands speak: tables for people, one JSON document for machines, errors with a code and a next step.
+
+Guarantees: with --json, stdout holds one JSON document and nothing else; an error goes to stderr and sets the exit code of
+its kind; a person's interrupt is exit 130 and loses nothing that was submitted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from tre.errors import TreError
+
+
+def say() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --json: the command returns what is printed as JSON; without it, prints for people itself."""
+
+    @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+    @wraps(function)
+    def command(*args: Any, as_json: bool, **kwargs: Any) -> None:
+        show = Console(file=sys.stderr, quiet=True) if as_json else say()
+        result = function(*args, show=show, **kwargs)
+        if as_json:
+            click.echo(json.dumps(plain(result), ensure_ascii=False))
+
+    return command
+
+
+def plain(value: Any) -> Any:
+    """JSON types of whatever a command returns."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [plain(v) for v in value]
+    return value
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    made = Table(title=title, title_justify="left", header_style="bold", title_style="bold")
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*("" if v is None else str(v) for v in row))
+    return made
+
+
+def run(group: click.Group) -> None:
+    """The entry point of a command: our errors become one message and an exit code, never a stack."""
+    try:
+        group(standalone_mode=False)
+    except TreError as error:
+        click.echo(f"error [{error.code}]: {error.message}", err=True)
+        click.echo(f"next step: {error.next_step}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; what was submitted goes on (tre jobs)", err=True)
+        sys.exit(130)
