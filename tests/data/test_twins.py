@@ -168,14 +168,26 @@ def test_without_sdv_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
     assert 'pip install "tre[twins]"' in str(caught.value)
 
 
-def test_a_schema_that_no_rows_fit_is_said_so() -> None:
-    fields = [
-        {"name": "who", "type": "integer", "constraints": {"required": True, "enum": [1, 2]}},
-        *NO_KEY.model_dump()["fields"][1:],
-    ]
-    schema = TableSchema.model_validate({**NO_KEY.model_dump(), "fields": fields})
+def with_who(constraints: dict[str, Any]) -> TableSchema:
+    who = {"name": "who", "type": "integer", "constraints": {"required": True, **constraints}}
+    return TableSchema.model_validate({**NO_KEY.model_dump(), "fields": [who, *NO_KEY.model_dump()["fields"][1:]]})
+
+
+def test_where_identifiers_run_out_there_are_fewer_people(tmp_path: Path) -> None:
+    schema = with_who({"enum": [1, 2]})
+    assert set(fits(sample_valid(schema, rows=100, seed=1), schema, tmp_path)["who"]) == {1, 2}
+
+
+def test_a_schema_that_no_row_fits_is_said_so() -> None:
     with pytest.raises(PolicyError, match="twin_impossible"):
-        sample_valid(schema, rows=100, seed=1)
+        sample_valid(with_who({"enum": [1, 2], "minimum": 3}), rows=100, seed=1)
+
+
+def test_a_twin_of_too_few_people_to_tell_from_noise_still_has_rows(tmp_path: Path) -> None:
+    real = ingested(pd.DataFrame({"who": [1, 2], "x": [1, 9]}), NO_KEY, tmp_path)
+    for seed in range(5):
+        frame = sample_plausible(measure(real, NO_KEY, rho_units=10**6), NO_KEY, seed=seed)
+        assert len(fits(frame, NO_KEY, tmp_path)) > 9
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,8 @@ class Store:
         folder = self.home / "twins" / info.id
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "info.json").write_text(info.model_dump_json())
-        path = folder / "twin.parquet"
-        path.write_bytes(content)
-        return path
+        self.twin_path(info.id).write_bytes(content)
+        return self.twin_path(info.id)
 
     def info(self, dataset: str) -> DatasetInfo | None:
         for path in (self.home / "twins" / dataset / "info.json", *self._bundled(f"datasets/{dataset}.json")):
@@ -43,8 +42,11 @@ class Store:
                 return DatasetInfo.model_validate_json(path.read_bytes())
         return None
 
+    def twin_path(self, dataset: str) -> Path:
+        return self.home / "twins" / dataset / "twin.parquet"
+
     def twin(self, dataset: str) -> Path | None:
-        path = self.home / "twins" / dataset / "twin.parquet"
+        path = self.twin_path(dataset)
         return path if path.is_file() else None
 
     # Releases

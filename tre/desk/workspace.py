@@ -59,27 +59,28 @@ class Desk:
         self.store = store
 
     def info(self, dataset: str) -> DatasetInfo:
-        return self.store.info(dataset) or self._fetched(dataset)
+        return self.store.info(dataset) or self._fetch(dataset)
 
-    def _fetched(self, dataset: str) -> DatasetInfo:
+    def rows(self, dataset: str) -> Path:
+        path = self.store.twin(dataset)
+        if path is None:
+            self._fetch(dataset)
+        return path or self.store.twin_path(dataset)
+
+    def _fetch(self, dataset: str) -> DatasetInfo:
         """From the gateway, when a gateway is known; so that the first call of a new notebook just works."""
         from tre.desk.connect import configured
 
         client = configured()
         if client is None:
             raise NotFound(
-                "dataset_unknown",
-                f"Neither a twin nor a released bundle of {dataset!r} is here.",
-                f"Run `tre login` once, then `tre twin {dataset}`.",
+                "twin_missing",
+                f"The twin of {dataset[:80]!r} is not here, and this desk knows no gateway.",
+                f"Run `tre login URL` once, then `tre twin {dataset[:80]}`.",
             )
-        self.store.save_twin(client.dataset(dataset), client.twin(dataset))
-        return self.info(dataset)
-
-    def rows(self, dataset: str) -> Path:
-        path = self.store.twin(dataset)
-        if path is None:
-            raise NotFound("twin_missing", f"The twin of {dataset!r} is not here.", f"Fetch it: `tre twin {dataset}`.")
-        return path
+        info = client.dataset(dataset)
+        self.store.save_twin(info, client.twin(dataset))
+        return info
 
     def released(self, request: Request) -> Released | None:
         return self.store.released(request)

@@ -32,6 +32,7 @@ from tre.statistics.sql import literal, quote
 LINEAR_BINS = 12
 GROWING_BINS = 10
 DATE_BINS = 24
+FEWEST_PEOPLE = 10
 
 # Beside the fields' margins: how many persons have 1, 2, … rows. No field can have this name.
 PEOPLE = "tre_people"
@@ -169,11 +170,15 @@ def measure(parquet: Path, schema: TableSchema, *, rho_units: int) -> Margins:
 # Public again: rows from noisy counts
 
 
+def _persons(people: Margin) -> int:
+    """The sum of noisy counts is the best guess at their number; a twin of nearly nobody would be no use."""
+    return max(FEWEST_PEOPLE, sum(people.counts))
+
+
 def _rows(people: Margin) -> int:
     """Rows of all persons together, each bin at its middle."""
-    edges = np.array(people.cells.edges)
-    middles = (edges[:-1] + edges[1:] - 1) / 2
-    return max(0, round(float(np.dot(np.maximum(people.counts, 0), middles))))
+    edges, persons = np.array(people.cells.edges), _persons(people)
+    return round(persons * float(np.dot(_shares(people, persons), (edges[:-1] + edges[1:] - 1) / 2)))
 
 
 def sample_plausible(margins: Margins, schema: TableSchema, *, seed: int) -> pd.DataFrame:
@@ -187,7 +192,7 @@ def sample_plausible(margins: Margins, schema: TableSchema, *, seed: int) -> pd.
 
 
 def _rows_per_person(people: Margin, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    persons = max(1, sum(max(0, c) for c in people.counts))
+    persons = _persons(people)
     shares = _shares(people, persons)
     low, high = (np.array(people.cells.edges[i : len(people.cells.edges) - 1 + i]) for i in (0, 1))
     index = rng.permuted(np.repeat(np.arange(len(shares)), _whole(shares * persons)))
@@ -222,19 +227,8 @@ def _weights(margin: Margin, field: SchemaField, rows: int) -> np.ndarray[Any, A
 
 
 def _shares(margin: Margin, total: int) -> np.ndarray[Any, Any]:
-    """The counts nearest to the noisy ones that are not negative and add up to `total`, as shares of it.
-
-    In bins, counts within three standard deviations of zero are taken for zero first, but beside a bin that is not: of a
-    wide range most bins are empty, and noise left in them would be people with extreme values. Categories are kept, so that
-    code meets them.
-    """
-    counts = np.array(margin.counts, dtype=float)
-    if margin.cells.kind != "categories" and margin.cells.field != PEOPLE:
-        clear = np.pad(counts >= 3 * margin.sigma, 1)
-        beside = clear[:-2] | clear[2:]
-        if clear.sum() == 1:  # a column that never varies is no practice for anyone
-            counts = np.where(beside, np.maximum(counts, margin.sigma), counts)
-        counts = np.where(beside | clear[1:-1], counts, 0)
+    """The counts nearest to the noisy ones that are not negative and add up to `total`, as shares of it."""
+    counts = _plain(margin)
     kept = counts > 0
     if not kept.any():
         return np.full(len(counts), 1 / len(counts))
@@ -244,6 +238,22 @@ def _shares(margin: Margin, total: int) -> np.ndarray[Any, Any]:
     off = surplus[np.flatnonzero(falling > surplus)[-1]]
     counts = np.where(kept, np.maximum(counts - off, 0), 0)
     return np.asarray(counts / counts.sum())
+
+
+def _plain(margin: Margin) -> np.ndarray[Any, Any]:
+    """Noisy counts; in bins, those within three standard deviations of zero are taken for zero, but beside a plain one.
+
+    Of a wide range most bins are empty, and noise left in them would be people with extreme values. Categories are kept,
+    so that code meets them.
+    """
+    counts = np.array(margin.counts, dtype=float)
+    plain = counts >= 3 * margin.sigma
+    if margin.cells.kind == "categories" or not plain.any():
+        return counts
+    beside = np.pad(plain, 1)[:-2] | np.pad(plain, 1)[2:]
+    if plain.sum() == 1 and margin.cells.field != PEOPLE:  # a column that never varies is no practice for anyone
+        counts = np.where(beside, np.maximum(counts, margin.sigma), counts)
+    return np.where(plain | beside, counts, 0)
 
 
 def _whole(wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -109,17 +109,17 @@ def shape(
 ) -> pd.DataFrame:
     """Rows of persons with these numbers of rows. Fields not in `drawn` are uniform; `weights` are of key categories."""
     unit = schema.field(schema.unit.field)
-    rows_per_person = np.minimum(rows_per_person, most_rows(schema))
+    identifiers = _identifiers(unit, len(rows_per_person))
+    rows_per_person = np.minimum(rows_per_person, most_rows(schema))[: len(identifiers)]
     n = int(rows_per_person.sum())
     person = np.repeat(np.arange(len(rows_per_person)), rows_per_person)
     frame = pd.DataFrame({PERSON: person})
     for field in schema.fields:
         if field.name == unit.name:
-            frame[field.name] = _identifiers(unit, len(rows_per_person))[person]
+            frame[field.name] = identifiers[person]
         else:
-            frame[field.name] = (
-                _clean(drawn[field.name], field, schema, rng) if field.name in drawn else draw(field, n, rng)
-            )
+            made = drawn[field.name].iloc[:n] if field.name in drawn else draw(field, n, rng)
+            frame[field.name] = _clean(made, field, schema, rng)
     frame = _deal_keys(frame, schema, rows_per_person, weights or {}, rng)
     for field in schema.fields:
         if field.constraints.unique and field.name != unit.name:
@@ -148,7 +148,7 @@ def _clean(column: pd.Series, field: SchemaField, schema: TableSchema, rng: Gene
 
 
 def _identifiers(unit: SchemaField, n: int) -> np.ndarray[Any, Any]:
-    """`n` different persons: the declared values, or numbers from the lower bound, or text with numbers in it."""
+    """`n` different persons, or as many as there can be: the declared values, or numbers from the lower bound, or text with numbers in it."""
     values = values_of(unit)
     if values is not None:
         found: list[Any] = list(values[:n])
@@ -168,8 +168,6 @@ def _identifiers(unit: SchemaField, n: int) -> np.ndarray[Any, Any]:
         last = math.floor(high) if unit.constraints.maximum is not None else first + n
         numbers = range(first, min(first + n, last + 1))
         found = [EPOCH + timedelta(days=i) if unit.type is FieldType.DATE else i for i in numbers]
-    if len(found) < n:
-        raise _impossible(unit.name, f"it has too few values for {n} people")
     return np.array(found, dtype=object)
 
 
