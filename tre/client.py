@@ -32,6 +32,9 @@ class Client:
             base_url=self.url, headers={"authorization": f"Bearer {token}"}, timeout=60, trust_env=False
         )
 
+    def close(self) -> None:
+        self._http.close()
+
     def me(self) -> Me:
         return Me.model_validate(self._json("GET", "/v1/me"))
 

@@ -29,9 +29,9 @@ def serve(services: Services, host: str, port: int, ready: Callable[[str], None]
     # The address the system chose, for whoever waits for it: `--port 0` is for tests and demonstrations.
     address = f"http://{host}:{listening.getsockname()[1]}"
     url_file = services.context.area.root / "gateway.url"
+    config = uvicorn.Config(create_app(services), log_level="warning", access_log=False, lifespan="on")
     url_file.write_text(address)
     ready(address)
-    config = uvicorn.Config(create_app(services), log_level="warning", access_log=False, lifespan="on")
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
@@ -44,6 +44,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # from here on a caller waits instead of being refused
     except OSError:
         raise Conflict("port_taken", f"Port {port} on {host} cannot be used.", "Choose another: --port") from None
     return listening

@@ -100,7 +100,8 @@ class Queue:
             self.move(connection, job, Job.PLANNED, Job.QUEUED, who=Actor.RESEARCHER, person=person, release=release)
             if not plan.run:
                 self.move(connection, job, Job.QUEUED, Job.FINISHED)
-            self.publish(connection, job, Stage.IN_PROGRESS if plan.automatic else Stage.IN_REVIEW)
+            # The researcher has just done this: there is nothing to hide in it. All that follows is told on ticks.
+            self.publish(connection, job, Stage.IN_PROGRESS if plan.automatic else Stage.IN_REVIEW, at_once=True)
         return release
 
     def _still_valid(self, connection: sa.Connection, plan: Plan, policies: Policies) -> None:

@@ -1,0 +1,198 @@
+"""The journey by the commands a researcher and two output checkers type, against a real gateway and sandbox."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ASK, BIN, notebook
+
+pytestmark = pytest.mark.slow
+
+WITH_OUTPUT = notebook(
+    ASK,
+    "df = toy.to_pandas()\n"
+    "tre.output('visits-by-sex', df.groupby('sex', as_index=False)['visits'].sum(), context='Visits by sex')",
+)
+
+
+def test_from_the_desk_to_a_replayed_release(area, tmp_path):
+    """Submit, two approvals, release, fetch, verify, replay; then once more for nothing, then extended."""
+    path = tmp_path / "analysis.ipynb"
+    path.write_text(WITH_OUTPUT)
+
+    job, _ = area.desk("submit", path, "--project", "visits", "--yes")
+    assert job["stage"] == "in_review"
+    assert job["plan"]["run"]
+    assert not job["plan"]["automatic"]
+
+    area.approve(job["release"])
+    job, _ = area.desk("job", job["id"], "--wait")
+    assert job["stage"] == "released"
+
+    folder = tmp_path / "release"
+    area.desk("fetch", job["release"], folder)
+    verdict, _ = area.desk("verify", folder)
+    assert verdict["key_known"]
+    values = json.loads((folder / "values.json").read_text())["released"][0]["table"]
+    exact = {("f", "n"): 400, ("m", "n"): 400}
+    for cell in values["cells"]:
+        if cell["statistic"] == "n":
+            assert abs(cell["value"] - exact[cell["keys"][0], "n"]) < 20 * cell["error"]
+    assert "sex,visits\nf," in (folder / "outputs" / "visits-by-sex.csv").read_text()
+
+    area.desk("twin", "toy")
+    shown = replay(path, area.root / "desk-ada", tmp_path)
+    assert "RELEASED" in shown
+    first = values["cells"][0]
+    assert f"{first['value']:,} ± {first['error']:,}" in shown
+    assert "approved by two output checkers" in shown
+
+    spent = area.desk("budget", "--project", "visits")[0]
+    again, _ = area.desk("submit", path, "--project", "visits", "--yes")
+    assert [r["replayed"] for r in again["plan"]["requests"]] == [True]
+    assert again["plan"]["costs"] == {}
+    area.approve(again["release"])
+    area.desk("job", again["id"], "--wait")
+    assert area.desk("budget", "--project", "visits")[0] == spent
+    second = tmp_path / "second"
+    area.desk("fetch", again["release"], second)
+    assert json.loads((second / "values.json").read_text())["released"][0]["table"] == values
+
+    path.write_text(notebook(ASK, "toy.release('all', epsilon=0.5, people=tre.count_people())"))
+    more, _ = area.desk("submit", path, "--project", "visits", "--yes", "--wait")
+    assert more["stage"] == "released"  # statistics alone, within the automatic epsilon: no people
+    assert [r["replayed"] for r in more["plan"]["requests"]] == [True, False]
+    assert more["plan"]["costs"] == {"toy-people": more["plan"]["requests"][1]["rho_units"]}
+
+
+def replay(path, home, folder):
+    """The notebook run at the desk by papermill; its outputs as text."""
+    out = folder / "replayed.ipynb"
+    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "TRE_HOME": str(home), "HOME": str(folder), "IPYTHONDIR": str(folder)}
+    twin = home / "twins"
+    assert not twin.exists() or twin.is_dir()
+    command = [sys.executable, "-W", "ignore", "-m", "papermill", str(path), str(out), "--no-progress-bar"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    cells = json.loads(out.read_text())["cells"]
+    return "\n".join(
+        "".join(o.get("data", {}).get("text/plain", "")) + "".join(o.get("data", {}).get("text/html", ""))
+        for c in cells
+        for o in c.get("outputs", [])
+    )
+
+
+def test_over_budget_is_refused_at_confirmation_with_what_would_fit(area, tmp_path):
+    path = tmp_path / "greedy.ipynb"
+    path.write_text(notebook("import tre\ntre.dataset('toy').release('greedy', epsilon=15, n=tre.count())"))
+    before = area.ledger()
+    _, error = area.desk("submit", path, "--project", "visits", "--yes", expect=1)
+    assert "[budget_exceeded]" in error
+    left = float(re.search(r"at most epsilon ([0-9.]+) in all would fit", error)[1])
+    assert 0 < left <= 6
+    assert area.ledger() == before
+    jobs, _ = area.desk("jobs")
+    assert jobs[0]["stage"] == "planned"  # still there to be withdrawn; nothing was run
+    assert jobs[0]["release"] is None
+
+
+def test_two_people_decide_blind_and_never_on_their_own(area):
+    from tre.errors import Conflict, NotAllowed, NotFound, TreError
+    from tre.messages import DecisionKind, Vote
+
+    view = area.confirm(area.submit(WITH_OUTPUT))
+    release = view.release
+    approve = Vote(decision=DecisionKind.APPROVE)
+    with pytest.raises(NotAllowed, match="researcher"):
+        area.client("ada").vote(release, approve)
+    with pytest.raises(TreError, match="comment"):
+        area.client("bo").vote(release, Vote(decision=DecisionKind.REJECT))
+    area.approve(release, ["bo"], DecisionKind.APPROVE, "looks fine")
+    with pytest.raises(Conflict, match="already_voted"):
+        area.client("bo").vote(release, approve)
+    seen = area.client("cy").review(release)
+    assert (seen.votes_cast, seen.comments, seen.my_vote, seen.state) == (0, (), None, "in_review")
+    with pytest.raises(NotFound):
+        area.client("ada").bundle(release)
+    area.approve(release, ["cy"], DecisionKind.RETURN, "which year is it?")
+    done = area.finish(view)
+    assert done.stage == "returned"
+    assert set(done.comments) == {"looks fine", "which year is it?"}
+    assert all(e["state"] in ("released", "returned") for e in area.ledger())
+
+
+def test_another_projects_things_do_not_exist(area):
+    from tre.errors import NotFound
+
+    view = area.submit(notebook(ASK))
+    eve = area.client("eve")
+    for ask in (
+        lambda: eve.job(view.id),
+        lambda: eve.confirm(view.id, view.plan_digest),
+        lambda: eve.budget("visits"),
+        lambda: eve.twin("toy"),
+        lambda: area.submit(notebook(ASK), person="eve", project="visits"),
+    ):
+        with pytest.raises(NotFound):
+            ask()
+    failed = area.submit(notebook("import tre\ntre.dataset('toy')"), person="eve", project="others")
+    assert failed.failure.code == "dataset_unknown"
+
+
+def test_a_release_is_one_file_tree_whose_every_byte_is_covered(area, tmp_path):
+    view = area.finish(area.confirm(area.submit(notebook(ASK))))
+    folder = tmp_path / "r"
+    area.desk("fetch", view.release, folder)
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        area.desk("verify", folder, expect=1)
+        path.write_bytes(content)
+    area.desk("verify", folder)
+    # offline, and without an account
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    key = area.client("ada").receipt_key()
+    command = [str(BIN / "tre"), "verify", str(folder), "--key"]
+    assert subprocess.run([*command, key], env=environment, capture_output=True, check=False).returncode == 0
+    assert subprocess.run([*command, "0" * 64], env=environment, capture_output=True, check=False).returncode != 0
+
+
+def test_the_audit_log_is_whole_and_an_edit_is_found(area):
+    import sqlite3
+
+    services = area.services()
+    assert services.verify_audit()["first_broken"] is None
+    services.close()
+    copy = area.root / "copy.db"
+    with sqlite3.connect(area.root / "area" / "area.db") as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    with sqlite3.connect(copy) as connection:
+        with pytest.raises(sqlite3.IntegrityError, match="only added to"):
+            connection.execute("UPDATE audit SET person = 'nobody' WHERE seq = 3")
+        connection.execute("DROP TRIGGER audit_fixed")
+        connection.execute("UPDATE audit SET person = 'nobody' WHERE seq = 3")
+    connection.close()
+    from tre.secure import audit
+    from tre.secure.database import Database
+
+    database = Database(copy)
+    with database.read() as connection:
+        assert audit.first_broken(connection) == 3
+    database.close()
+
+
+def test_help_has_an_example_everywhere():
+    for program, names in (
+        ("tre", "login datasets twin rehearse submit confirm withdraw jobs job budget releases fetch verify reviews review"),
+        ("tre-admin", "init apply ingest twin token budget serve"),
+    ):
+        for name in names.split():
+            done = subprocess.run([str(BIN / program), name, "--help"], capture_output=True, text=True, check=False)
+            assert done.returncode == 0
+            assert "Example" in done.stdout
+            assert "--json" in done.stdout
+    assert Path(BIN / "tre").is_file()
