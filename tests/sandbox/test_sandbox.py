@@ -3,6 +3,9 @@
 A probe that fails in both places would prove nothing; the control arm shows that it is the box that stops it.
 """
 
+# Probes are sent as source and speak to the system as plainly as an attacker would: open() and bare paths are meant.
+# ruff: noqa: PTH123, PTH207, SIM115
+
 from __future__ import annotations
 
 import inspect
@@ -26,7 +29,9 @@ from typing import Any
 import pytest
 
 from tre.errors import SandboxError
-from tre.secure.jobs import collect, sandbox, seccomp
+from tre.secure.jobs import collect, groups, running, sandbox, seccomp
+from tre.secure.jobs.box import JOB_USER, bubblewrap, runtime_roots
+from tre.secure.jobs.groups import Groups
 from tre.secure.jobs.sandbox import Box, Ended, Limits, Outcome
 
 ROOT = os.geteuid() == 0
@@ -38,7 +43,7 @@ def isolation() -> None:
     """Skip where no box can be had by anyone; where bubblewrap alone works, a box that does not is our fault."""
     reason = sandbox.unavailable()
     plain = ["bwrap", "--unshare-user", "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
-    if reason and (shutil.which("bwrap") is None or subprocess.run(plain, capture_output=True).returncode):
+    if reason and (shutil.which("bwrap") is None or subprocess.run(plain, capture_output=True, check=False).returncode):
         pytest.skip(reason)
     assert reason is None
 
@@ -189,7 +194,7 @@ def script(probe: Probe, arguments: dict[str, Any]) -> str:
 
 def outside(probe: Probe, **arguments: Any) -> str:
     command = [sys.executable, "-c", script(probe, arguments)]
-    done = subprocess.run(command, env={"MARK": MARK}, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env={"MARK": MARK}, capture_output=True, text=True, timeout=30, check=False)
     return done.stdout + done.stderr
 
 
@@ -326,7 +331,7 @@ def test_the_foreign_calling_convention_is_deadly(area: Area) -> None:
 def test_it_is_no_root_outside(area: Area) -> None:
     box = area.box("/usr/bin/touch", "/outbox/file")
     assert sandbox.run(box).ended is Ended.FINISHED
-    assert (box.outbox / "file").stat().st_uid == (sandbox.JOB_USER if ROOT else os.getuid())
+    assert (box.outbox / "file").stat().st_uid == (JOB_USER if ROOT else os.getuid())
     assert box.outbox.stat().st_uid == os.getuid(), "the outbox is the supervisor's again"
     assert box.outbox.stat().st_mode & 0o777 == 0o700
 
@@ -349,9 +354,9 @@ def test_an_installed_package_is_seen_without_its_secure_side(area: Area, monkey
         (package / part).mkdir(parents=True)
         (package / part / "marker.py").touch()
     (package / "__init__.py").touch()
-    roots = [*sandbox._runtime_roots(), package.parent]
-    monkeypatch.setattr(sandbox, "_runtime_roots", lambda: roots)
-    monkeypatch.setattr(sandbox, "_PACKAGE", package)
+    roots = [*runtime_roots(), package.parent]
+    monkeypatch.setattr("tre.secure.jobs.box.runtime_roots", lambda: roots)
+    monkeypatch.setattr("tre.secure.jobs.box._PACKAGE", package)
     (area.place / "python").chmod(0o755)
     found = area.run("/usr/bin/find", str(package), "/opt/tre/lib/tre", "-name", "*.py")
     names = [line.removeprefix(str(package)) for line in found.diagnostics.split()]
@@ -381,7 +386,7 @@ def test_an_outbox_with_something_in_it_is_refused(area: Area) -> None:
 
 
 def test_a_box_that_cannot_be_made_is_no_failure_of_the_job(area: Area, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_bubblewrap", lambda: "/usr/bin/false")
+    monkeypatch.setattr(running, "bubblewrap", lambda: "/usr/bin/false")
     with pytest.raises(SandboxError, match="sandbox_not_made"):
         area.run("/usr/bin/true")
     assert "sandbox_not_made" not in (sandbox.unavailable() or "None")
@@ -396,11 +401,11 @@ def test_an_old_bubblewrap_is_named_as_the_reason(
     old.chmod(0o755)
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr("shutil.which", lambda _: str(old))
-    sandbox._bubblewrap.cache_clear()
+    bubblewrap.cache_clear()
     try:
         assert "older than 0.8" in (sandbox.unavailable() or "")
     finally:
-        sandbox._bubblewrap.cache_clear()
+        bubblewrap.cache_clear()
 
 
 # How a box ends. A FIFO in /in that the box holds open tells that it lives and, by its end, that all of it is dead.
@@ -492,15 +497,15 @@ def test_version_two_groups_are_made_beside_a_leaf(tmp_path: Path, monkeypatch: 
     """In a picture of the kernel's files: this step was not run on a real version 2 hierarchy by whoever lacks one."""
     for name, text in (("controllers", "cpu memory pids"), ("subtree_control", ""), ("procs", f"{os.getpid()}\n")):
         (tmp_path / f"cgroup.{name}").write_text(text)
-    monkeypatch.setattr(sandbox, "_mounted", lambda kind, _: tmp_path)
-    monkeypatch.setattr(sandbox, "_own", lambda mount, _: mount)
-    (tmp_path / sandbox._Groups.LEAF).mkdir()
-    assert sandbox._home_two("memory") == tmp_path
+    monkeypatch.setattr(groups, "_mounted", lambda *_: tmp_path)
+    monkeypatch.setattr(groups, "_own", lambda mount, _: mount)
+    (tmp_path / Groups.LEAF).mkdir()
+    assert groups._home_two("memory") == tmp_path
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
-    assert (tmp_path / sandbox._Groups.LEAF / "cgroup.procs").read_text() == str(os.getpid())
-    monkeypatch.setattr(sandbox, "_own", lambda mount, _: mount / sandbox._Groups.LEAF)
-    assert sandbox._home_two("pids") == tmp_path
-    assert sandbox._home_two("io") is None
+    assert (tmp_path / Groups.LEAF / "cgroup.procs").read_text() == str(os.getpid())
+    monkeypatch.setattr(groups, "_own", lambda mount, _: mount / Groups.LEAF)
+    assert groups._home_two("pids") == tmp_path
+    assert groups._home_two("io") is None
 
 
 def test_boxes_run_side_by_side(area: Area) -> None:
@@ -520,7 +525,7 @@ def test_boxes_run_side_by_side(area: Area) -> None:
 
 
 def test_processes_are_bounded(area: Area) -> None:
-    if not ROOT and "pids" not in sandbox._Groups(area.box("x").limits).paths:
+    if not ROOT and "pids" not in Groups(area.box("x").limits).paths:
         pytest.skip("no control group, and a user that has other processes")
     found = area.python(
         """
@@ -536,13 +541,13 @@ def test_processes_are_bounded(area: Area) -> None:
         """
     )
     assert found.ended is Ended.FINISHED
-    assert 10 < int(found.diagnostics) <= sandbox.PROCESSES
+    assert 10 < int(found.diagnostics) <= groups.PROCESSES
 
 
 def test_only_the_end_of_a_flood_is_kept(area: Area) -> None:
     found = area.run("/bin/sh", "-c", "head -c 50000000 /dev/zero | tr '\\0' y; echo the end >&2")
     assert found.ended is Ended.FINISHED
-    assert len(found.diagnostics) == sandbox.DIAGNOSTICS_BYTES
+    assert len(found.diagnostics) == running.DIAGNOSTICS_BYTES
     assert found.diagnostics.endswith("yythe end\n")
 
 
@@ -567,9 +572,9 @@ def test_no_file_is_larger_than_the_outbox(area: Area) -> None:
 def test_nothing_stays_of_a_box(area: Area) -> None:
     area.run("/usr/bin/true")
     before = set(os.listdir("/proc/self/fd"))
-    groups = sandbox._Groups(area.box("x").limits)
-    homes = {path.parent for path in groups.paths.values()}
-    groups.remove()
+    made = Groups(area.box("x").limits)
+    homes = {path.parent for path in made.paths.values()}
+    made.remove()
     for ending in ("true", "exit 3"):
         area.run("/bin/sh", "-c", ending)
     assert set(os.listdir("/proc/self/fd")) == before
@@ -631,7 +636,8 @@ def leavings(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        *"link nowhere hard fifo directory large sparse socket directory/file ../secret /etc/passwd . ..".split(),
+        *("link", "nowhere", "hard", "fifo", "directory", "large", "sparse", "socket", "directory/file"),
+        *("../secret", "/etc/passwd", ".", ".."),
         "",
         "a\0b",
     ],

@@ -262,9 +262,10 @@ class Services:
 
     def job(self, person: str, job: str) -> JobView:
         policies = self._policies(person, Role.RESEARCHER)
-        row = self._own(person, job)
+        self._own(person, job)
         with self.context.database.read() as connection:
-            return self._view(connection, policies, row)
+            # Read again with what is published of it, as one state: a stage never comes without its plan.
+            return self._view(connection, policies, self.queue.row(connection, job))
 
     def _own(self, person: str, job: str) -> sa.Row[Any]:
         with self.context.database.read() as connection:
