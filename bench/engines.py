@@ -1,0 +1,134 @@
+"""One grouped count and clamped mean, once, in this process: what `bench.check` starts a child for.
+
+    python -m bench.engines {tre|polars|duckdb|parts} FILE
+
+Prints one JSON document: seconds without start-up and imports, peak memory, and the numbers. `tre` is the check's own
+code path from request to noisy table (secure.release.check, without database and bundle); `parts` times its steps and
+gives the numbers *before* noise. That is allowed here because the rows are made up; nothing else may do so.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Timing
+from tre.rules.schema import TableSchema
+
+KEYS = 40
+LOW, HIGH, STEP = 0.0, 100.0, 0.1
+SCHEMA = TableSchema.model_validate(
+    {
+        "fields": [
+            {"name": "pid", "type": "integer", "constraints": {"required": True}},
+            {"name": "g", "type": "integer", "constraints": {"required": True, "enum": list(range(KEYS))}},
+            {"name": "v", "type": "number", "constraints": {"minimum": 0, "maximum": 1000}, "step": STEP},
+        ],
+        "unit": {"field": "pid", "max_rows": 4},
+    }
+)
+REQUEST = {
+    "dataset": "bench",
+    "group_by": [{"column": "g"}],
+    "statistics": {"n": {"kind": "count"}, "mean": {"kind": "mean", "column": "v", "bounds": [LOW, HIGH]}},
+    "epsilon": 1.0,
+}
+DELTA = 1e-6
+
+# Count and mean by key.
+Numbers = dict[int, tuple[float, float]]
+
+
+def with_tre(path: Path) -> Numbers:
+    from tre.statistics.aggregate import open_rows
+    from tre.statistics.prepare import prepare
+    from tre.statistics.request import parse
+    from tre.statistics.result import evaluate
+
+    prepared = prepare(parse(REQUEST), SCHEMA, delta=DELTA)
+    with open_rows(path) as connection:
+        evaluate(connection, prepared)
+    return {}  # noisy: there is nothing to compare
+
+
+def with_polars(path: Path) -> Numbers:
+    import polars as pl
+
+    statistics = pl.len().alias("n"), pl.col("v").clip(LOW, HIGH).mean().alias("mean")
+    frame = pl.scan_parquet(path).group_by("g").agg(*statistics).collect(engine="streaming")
+    return {g: (n, mean) for g, n, mean in frame.select("g", "n", "mean").iter_rows()}
+
+
+def with_duckdb(path: Path) -> Numbers:
+    import duckdb
+
+    # `least` passes over missing values, so they have to be left out by hand.
+    clamped = f"avg(greatest(least(v, {HIGH}), {LOW})) FILTER (WHERE v IS NOT NULL)"
+    sql = f"SELECT g, count(*), {clamped} FROM read_parquet(?) GROUP BY g"
+    with duckdb.connect(":memory:") as connection:
+        return {g: (n, mean) for g, n, mean in connection.execute(sql, [str(path)]).fetchall()}
+
+
+def parts(path: Path) -> tuple[Numbers, dict[str, float]]:
+    """The steps of `with_tre`, each with its seconds, and the exact numbers between them."""
+    from tre.statistics.aggregate import exact, open_rows
+    from tre.statistics.prepare import prepare
+    from tre.statistics.request import parse
+    from tre.statistics.result import draw, table
+
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, step: Callable[[], Any]) -> Any:
+        before = time.perf_counter()
+        result = step()
+        seconds[name] = time.perf_counter() - before
+        return result
+
+    prepared = timed("prepare", lambda: prepare(parse(REQUEST), SCHEMA, delta=DELTA))
+    with timed("open", lambda: open_rows(path)) as connection:
+        vectors = timed("exact", lambda: exact(connection, prepared))
+    noised = timed("noise", lambda: draw(prepared, vectors))
+    timed("table", lambda: table(prepared, noised))
+    (rows,) = prepared.uses["n"]
+    total, present = prepared.uses["mean"]
+    centre = total.grid.centre if total.grid else 0.0
+    by_key = zip(prepared.keys, vectors[rows], vectors[total], vectors[present], strict=True)
+    return {int(k[0] or 0): (n, centre + t * STEP / p) for k, n, t, p in by_key}, seconds
+
+
+ENGINES: dict[str, Callable[[Path], Numbers]] = {"tre": with_tre, "polars": with_polars, "duckdb": with_duckdb}
+
+
+def _imports() -> None:
+    """All that an engine needs, so that none is charged for it."""
+    import duckdb  # noqa: F401
+    import polars  # noqa: F401
+
+    import tre.statistics.result  # noqa: F401
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main(engine: str, path: Path) -> None:
+    _imports()
+    steps: dict[str, float] = {}
+    wall, cpu = time.perf_counter(), _cpu()
+    if engine == "parts":
+        numbers, steps = parts(path)
+    else:
+        numbers = ENGINES[engine](path)
+    timing = Timing(time.perf_counter() - wall, _cpu() - cpu)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"timing": vars(timing), "numbers": numbers, "steps": steps, "peak_mb": peak}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
