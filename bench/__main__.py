@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ def main() -> None:
             found += SUBJECTS[subject](Path(folder), quick=arguments.quick, repeats=arguments.repeats)
     given = {"subjects": chosen, "quick": arguments.quick, "repeats": arguments.repeats}
     written = report.write(arguments.results, report.document(found, before, given), found)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 130)
     report.show(found, console)
     for path in written:
         console.print(str(path))

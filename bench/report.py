@@ -19,10 +19,10 @@ from bench.measure import ROOT, Comparison
 
 def show(comparisons: Sequence[Comparison], console: Console) -> None:
     made = Table(title="Ratios within a round: median (lowest to highest)", title_justify="left")
-    made.add_column("subject")
-    made.add_column("what")
+    for name in ("subject", "what"):
+        made.add_column(name, no_wrap=True)
     for name in ("wall s", "cpu s", "wall ratio", "cpu ratio"):
-        made.add_column(name, justify="right")
+        made.add_column(name, justify="right", no_wrap=True)
     for c in comparisons:
         for name in c.timings:
             made.add_row(f"{c.subject}, {c.setting}", name, *_row(c, name), end_section=name == list(c.timings)[-1])

@@ -19,8 +19,8 @@ from bench.measure import Comparison, Run, Timing, alternate, command, say
 
 CELLS = (
     f'import tre\nvisits = tre.dataset("{DATASET}")',
-    'visits.where(f"age >= {least}").group_by("sex").release(\n'
-    '    "by-sex", epsilon=0.1, n=tre.count(), mean=tre.mean("mdvis", bounds=(0, 50)))',
+    """visits.where(f"age >= {least}").group_by("sex").release(
+    "by-sex", epsilon=0.1, n=tre.count(), mean=tre.mean("mdvis", bounds=(0, 50)))""",
 )
 BASELINE = "papermill"
 
@@ -47,7 +47,7 @@ def run(folder: Path, *, quick: bool, repeats: int | None) -> list[Comparison]:
 
 
 def _notebook() -> str:
-    blank = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+    blank: dict[str, object] = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
     parameters = {**blank, "id": "p", "metadata": {"tags": ["parameters"]}, "source": "least = 18"}
     cells = [parameters, *({**blank, "id": f"c{i}", "source": source} for i, source in enumerate(CELLS))]
     metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}

@@ -170,7 +170,11 @@ class Area:
             "TRE_URL": self.url, "TRE_TOKEN": self.tokens[person], "TRE_HOME": str(home or self.root / f"desk-{person}"),
         }  # fmt: skip
         done = subprocess.run(
-            [str(BIN / "tre"), *map(str, command), "--json"], env=environment, capture_output=True, text=True, check=False
+            [str(BIN / "tre"), *map(str, command), "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (done.returncode == 0) == (expect == 0), done.stdout + done.stderr
         return json.loads(done.stdout) if done.stdout else None, done.stderr

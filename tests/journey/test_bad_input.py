@@ -31,7 +31,9 @@ def _trace(area):
 
     services = area.services()
     with services.context.database.read() as connection:
-        waiting = sa.select(sa.func.count()).where(tables.jobs.c.state.in_(["rehearsing", "planned", "queued", "running"]))
+        waiting = sa.select(sa.func.count()).where(
+            tables.jobs.c.state.in_(["rehearsing", "planned", "queued", "running"])
+        )
         found = (area.ledger(), connection.execute(waiting).scalar_one())
     services.close()
     return found

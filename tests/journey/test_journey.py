@@ -72,7 +72,12 @@ def test_from_the_desk_to_a_replayed_release(area, tmp_path):
 def replay(path, home, folder):
     """The notebook run at the desk by papermill; its outputs as text."""
     out = folder / "replayed.ipynb"
-    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "TRE_HOME": str(home), "HOME": str(folder), "IPYTHONDIR": str(folder)}
+    environment = {
+        "PATH": f"{BIN}:/usr/bin:/bin",
+        "TRE_HOME": str(home),
+        "HOME": str(folder),
+        "IPYTHONDIR": str(folder),
+    }
     twin = home / "twins"
     assert not twin.exists() or twin.is_dir()
     command = [sys.executable, "-W", "ignore", "-m", "papermill", str(path), str(out), "--no-progress-bar"]
@@ -187,7 +192,10 @@ def test_the_audit_log_is_whole_and_an_edit_is_found(area):
 
 def test_help_has_an_example_everywhere():
     for program, names in (
-        ("tre", "login datasets twin rehearse submit confirm withdraw jobs job budget releases fetch verify reviews review"),
+        (
+            "tre",
+            "login datasets twin rehearse submit confirm withdraw jobs job budget releases fetch verify reviews review",
+        ),
         ("tre-admin", "init apply ingest twin token budget serve"),
     ):
         for name in names.split():

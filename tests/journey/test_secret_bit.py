@@ -50,7 +50,12 @@ def areas(tmp_path_factory):
         Area(
             tmp_path_factory.mktemp(f"bit-{bit}"),
             secret=bit,
-            area={"run": "always", "review": {"automatic_epsilon": 5.0}, "tick_seconds": 1, "sandbox": {"wall_seconds": 40}},
+            area={
+                "run": "always",
+                "review": {"automatic_epsilon": 5.0},
+                "tick_seconds": 1,
+                "sandbox": {"wall_seconds": 40},
+            },
             visits={"allowances": {"toy-people": {"epsilon": 30, "delta": 1e-6}}},
         ).start()
         for bit in (0, 1)

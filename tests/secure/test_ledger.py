@@ -1,0 +1,155 @@
+"""The ledger in the database: races, triggers, and what a crash leaves."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tre.errors import BudgetExceeded
+from tre.rules.accounting import rho_of
+from tre.secure import ledger
+from tre.secure import policies as policy_files
+from tre.secure.database import HEAD, Database, tables
+from tre.secure.services import create, open_area
+
+SHIPPED = Path(__file__).resolve().parents[2] / "policies"
+POPULATION = "hie-participants"
+
+
+@pytest.fixture
+def services(tmp_path):
+    made = create(tmp_path / "area")
+    made.apply(SHIPPED, dry_run=False)
+    yield made
+    made.close()
+
+
+def _wish(epsilon, project="visits", digest="d" * 64):
+    return ledger.Reservation(
+        population=POPULATION, project=project, purpose="release", request_digest=digest, dataset_version="v",
+        release=None, position=0, rho_units=rho_of(epsilon, 1e-6),
+    )  # fmt: skip
+
+
+def _reserve(services, epsilon):
+    with services.context.database.write() as connection:
+        ledger.reserve(connection, policy_files.current(connection), [_wish(epsilon)], at="now")
+        return connection.execute(sa.select(sa.func.max(tables.ledger.c.id))).scalar_one()
+
+
+def _race(root, epsilon, results):
+    services = open_area(root)
+    won = 0
+    for _ in range(40):
+        try:
+            _reserve(services, epsilon)
+            won += 1
+        except BudgetExceeded:
+            pass
+    services.close()
+    results.put(won)
+
+
+@pytest.mark.slow
+def test_two_processes_racing_for_one_budget_never_win_more_than_there_is(services):
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    root = services.context.area.root
+    processes = [context.Process(target=_race, args=(root, 0.5, results)) for _ in range(3)]
+    for p in processes:
+        p.start()
+    won = sum(results.get(timeout=60) for _ in processes)
+    for p in processes:
+        p.join()
+    limit, each = rho_of(4.0, 1e-6), rho_of(0.5, 1e-6)
+    assert won == limit // each
+    with services.context.database.read() as connection:
+        for account in ledger.accounts(connection, policy_files.current(connection), POPULATION, "visits"):
+            assert account.used_units == won * each <= account.limit_units
+
+
+def test_what_does_not_fit_leaves_nothing_behind(services):
+    _reserve(services, 3.0)
+    with pytest.raises(BudgetExceeded), services.context.database.write() as connection:
+        wishes = [_wish(0.1, digest="a" * 64), _wish(3.9, digest="b" * 64)]
+        ledger.reserve(connection, policy_files.current(connection), wishes, at="now")
+    with services.context.database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(tables.ledger)).scalar_one() == 1
+
+
+STEPS = {
+    "spend": lambda c, e: ledger.spend(c, e, at="now"),
+    "store": lambda c, e: ledger.store(c, e, "{}", at="now"),
+    "give back": lambda c, e: ledger.give_back(c, e, at="now"),
+    "lose": lambda c, e: ledger.lose(c, e, at="now"),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "last_is_refused"),
+    [
+        (["spend", "store"], False),
+        (["spend", "lose"], False),
+        (["give back"], False),
+        (["store"], True),
+        (["lose"], True),
+        (["spend", "give back"], True),
+        (["spend", "spend"], True),
+        (["give back", "spend"], True),
+        (["spend", "store", "store"], True),
+        (["spend", "store", "give back"], True),
+        (["spend", "lose", "store"], True),
+        (["spend", "lose", "give back"], True),
+    ],
+)
+def test_a_charge_moves_forwards_only(services, path, last_is_refused):
+    entry = _reserve(services, 0.5)
+    *first, last = path
+    for step in first:
+        with services.context.database.write() as connection:
+            STEPS[step](connection, entry)
+    if last_is_refused:
+        with pytest.raises(RuntimeError), services.context.database.write() as connection:
+            STEPS[last](connection, entry)
+    else:
+        with services.context.database.write() as connection:
+            STEPS[last](connection, entry)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM ledger",
+        "UPDATE ledger SET rho_units = 1",
+        "UPDATE ledger SET state = 'reserved' WHERE state = 'released'",
+        "UPDATE ledger SET state = 'returned' WHERE state = 'spent'",
+        "UPDATE ledger SET value = 'other' WHERE state = 'released'",
+        "UPDATE ledger SET state = 'released' WHERE state = 'spent'",
+        "UPDATE ledger SET population = 'others'",
+        "DELETE FROM audit",
+        "UPDATE audit SET person = 'nobody'",
+    ],
+)
+def test_the_database_itself_refuses_what_would_undo_a_charge(services, statement):
+    released, spent = _reserve(services, 0.5), _reserve(services, 0.5)
+    with services.context.database.write() as connection:
+        ledger.spend(connection, released, at="now")
+        ledger.store(connection, released, "{}", at="now")
+        ledger.spend(connection, spent, at="now")
+    with pytest.raises(sa.exc.IntegrityError), services.context.database.write() as connection:
+        connection.execute(sa.text(statement))
+
+
+def test_the_newest_migration_is_the_one_that_is_waited_for(services, tmp_path):
+    files = sorted(
+        p.name for p in Path(policy_files.__file__).parent.joinpath("database/migrations/versions").glob("0*.py")
+    )
+    assert files[-1].startswith(HEAD)
+    database = Database(tmp_path / "new.db")
+    database.migrate()
+    database.migrate()  # and again changes nothing
+    with database.read() as connection:
+        found = set(sa.inspect(connection).get_table_names())
+    assert found == {*tables.metadata.tables, "alembic_version"}
+    database.close()

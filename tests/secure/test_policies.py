@@ -1,0 +1,115 @@
+"""Policy files: what is wrong is named by file, line, field and reason, and then nothing changes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tre.errors import PolicyError
+from tre.secure import policies as policy_files
+from tre.secure.services import create
+
+SHIPPED = Path(__file__).resolve().parents[2] / "policies"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copytree(SHIPPED, tmp_path / "policies")
+    return tmp_path / "policies"
+
+
+def test_the_shipped_policies_are_valid():
+    policies = policy_files.load(SHIPPED)
+    assert "hie" in policies.datasets
+    assert policies.projects["visits"].people == ("ada",)
+
+
+BROKEN = [
+    # file, from, to, what the message must say
+    ("area.yaml", "tick_seconds: 2", "tick_seconds: soon", ["area.yaml, line", "tick_seconds", "integer"]),
+    ("area.yaml", "tick_seconds: 2", "tick_second: 2", ["area.yaml, line", "tick_second", "not permitted"]),
+    ("area.yaml", "controller:", "controller: [", ["area.yaml, line"]),
+    ("area.yaml", "checkers: 2", "checkers: 1", ["area.yaml, line", "review.checkers"]),
+    ("area.yaml", "run: when_needed", "run: when_needed\nrun: always", ["area.yaml, line", "written twice"]),
+    ("populations.yaml", "epsilon: 8.0", "epsilon: -8.0", ["populations.yaml, line", "lifetime.epsilon", "greater than 0"]),
+    ("populations.yaml", "measure: zcdp", "measure: pure", ["populations.yaml, line", "measure"]),
+    ("people.yaml", "role: checker", "role: boss", ["people.yaml, line", "role"]),
+    ("people.yaml", "accredited_until: 2035-12-31", "accredited_until: forever", ["people.yaml", "accredited_until"]),
+    ("projects/visits.yaml", "people: [ada]", "people: [bo]", ["projects/visits.yaml, line", "people.0", "only a researcher"]),
+    ("projects/visits.yaml", "people: [ada]", "people: [zoe]", ["projects/visits.yaml, line", "people.0", "no such person"]),
+    ("projects/visits.yaml", "hie: [year,", "hie: [yaer,", ["projects/visits.yaml, line", "datasets.hie.0", "'yaer'"]),
+    ("projects/visits.yaml", "ends: 2034-12-31", "ends: 2020-12-31", ["projects/visits.yaml, line", "ends"]),
+    ("projects/visits.yaml", "delta: 1.0e-6", "delta: 1.0e-5", ["projects/visits.yaml, line", "delta"]),
+    ("datasets/hie.yaml", "population: hie-participants", "population: nobody", ["datasets/hie.yaml, line", "population"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "before", "after", "said"), BROKEN)
+def test_a_broken_file_is_named_by_file_line_field_and_reason(folder, tmp_path, file, before, after, said):
+    services = create(tmp_path / "area")
+    services.apply(SHIPPED, dry_run=False)
+    path = folder / file
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(PolicyError) as refused:
+        services.apply(folder, dry_run=False)
+    for part in said:
+        assert part in refused.value.message
+    assert refused.value.code == "policy_invalid"
+    with services.context.database.read() as connection:
+        assert policy_files.current(connection) == policy_files.load(SHIPPED)
+    services.close()
+
+
+def test_the_line_is_the_right_one(folder):
+    path = folder / "projects/visits.yaml"
+    lines = path.read_text().splitlines()
+    number = next(i for i, line in enumerate(lines, 1) if line.startswith("legal_basis"))
+    path.write_text(path.read_text().replace("legal_basis:", "legal_bases:"))
+    with pytest.raises(PolicyError, match=rf"projects/visits.yaml, line {number}, legal_bases"):
+        policy_files.load(folder)
+
+
+def test_all_problems_are_told_at_once(folder):
+    for file in ("area.yaml", "people.yaml"):
+        (folder / file).write_text("title: only")
+    (folder / "populations.yaml").unlink()
+    with pytest.raises(PolicyError) as refused:
+        policy_files.load(folder)
+    assert all(
+        f in refused.value.message for f in ("area.yaml", "people.yaml", "populations.yaml: the file is missing")
+    )
+
+
+def test_a_dry_run_shows_the_difference_and_changes_nothing(folder, tmp_path):
+    services = create(tmp_path / "area")
+    assert services.apply(SHIPPED, dry_run=False)
+    path = folder / "populations.yaml"
+    path.write_text(path.read_text().replace("epsilon: 8.0", "epsilon: 9.0"))
+    assert services.apply(folder, dry_run=True) == ["~ populations.hie-participants.lifetime.epsilon: 8.0 → 9.0"]
+    assert services.apply(folder, dry_run=True) == services.apply(folder, dry_run=False)
+    assert services.apply(folder, dry_run=False) == []
+    services.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("populations.yaml", "delta: 1.0e-6", "delta: 1.0e-7"),
+        ("populations.yaml", "hie-participants", "others"),
+    ],
+)
+def test_what_was_promised_to_people_does_not_change(folder, tmp_path, file, before, after):
+    services = create(tmp_path / "area")
+    services.apply(SHIPPED, dry_run=False)
+    for path in folder.rglob("*.yaml"):
+        path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(PolicyError, match="policies were not applied"):
+        services.apply(folder, dry_run=False)
+    services.close()
+
+
+def test_yaml_cannot_run_code(folder):
+    (folder / "area.yaml").write_text("title: !!python/object/apply:os.system ['id']")
+    with pytest.raises(PolicyError, match="area.yaml"):
+        policy_files.load(folder)
