@@ -1,0 +1,99 @@
+"""The documentation: code in it runs, tables in it are those of the code, links in it lead somewhere."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.journey.conftest import notebook
+from tests.statistics.test_expression import LANGUAGE
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- (file|notebook): (\S+) -->\n)?```(\w+)( background)?\n(.*?)```", re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_expressions_is_the_tests_table():
+    text = (ROOT / "docs/reference/expressions.md").read_text()
+    assert re.findall(r"^\| `(.*)` \|$", text, re.M) == [t for t, _ in LANGUAGE]
+
+
+def test_every_security_property_names_a_module_and_a_test_that_exist():
+    lines = [r for r in (ROOT / "docs/security.md").read_text().splitlines() if re.match(r"\| \d+ \|", r)]
+    assert [int(r.split("|")[1]) for r in lines] == list(range(1, len(lines) + 1))
+    for line in lines:
+        *_, held, caught, _ = line.split("|")
+        folder = None
+        for cell in (held, caught):
+            for name in re.findall(r"`([a-z_/.]+\.py|tre/[a-z_/]+|tests/[a-z_/]+\.py)`", cell):
+                path = ROOT / name if "/" in name else folder / name
+                assert path.exists(), name
+                folder = path.parent
+
+
+def test_every_statistic_of_the_api_is_in_the_reference():
+    text = (ROOT / "docs/reference/statistics.md").read_text()
+    for name in ("count", "count_people", "sum", "mean", "quantile", "median", "histogram"):
+        assert f"`tre.{name}" in text
+
+
+@pytest.mark.slow
+def test_a_dataset_of_your_own_goes_through_by_the_commands_of_the_page(tmp_path):
+    """Blocks in order: files and the notebook are written, Python and shell run in one folder as a reader would."""
+    page = (ROOT / "docs/how-to/your-own-dataset.md").read_text()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "TRE_HOME": str(tmp_path / "desk"),
+    }  # fmt: skip
+    shell = "set -eu\n"
+    background = []
+    try:
+        for kind, name, language, behind, body in BLOCK.findall(page):
+            if kind == "file":
+                (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / name).write_text(body)
+            elif kind == "notebook":
+                (tmp_path / name).write_text(notebook(body))
+            elif language == "python":
+                subprocess.run([sys.executable, "-c", body], cwd=tmp_path, check=True)
+            elif behind:
+                area = {**environment, "TRE_AREA": str(tmp_path / "area")}
+                background.append(subprocess.Popen(["bash", "-c", f"exec {body}"], cwd=tmp_path, env=area))
+                _until(tmp_path / "area" / "gateway.url")
+            else:
+                done = subprocess.run(
+                    ["bash", "-c", shell + body],
+                    cwd=tmp_path,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert done.returncode == 0, done.stdout + done.stderr
+                shell += "".join(f"{line}\n" for line in body.splitlines() if line.startswith("export TRE_AREA"))
+    finally:
+        for process in background:
+            process.terminate()
+            process.wait()
+    values = json.loads((tmp_path / "results" / "values.json").read_text())["released"]
+    assert values[0]["name"] == "loans-by-branch"
+    people = {tuple(c["keys"]): c["value"] for c in values[0]["table"]["cells"] if c["statistic"] == "people"}
+    assert set(people) == {(b, a) for b in ("Central", "Harbour", "Hill") for a in ("under 18", "adult")}
+    assert os.path.isfile(tmp_path / "results" / "receipt.json")  # noqa: PTH113
+
+
+def _until(path):
+    import time
+
+    while not path.is_file():
+        time.sleep(0.05)
