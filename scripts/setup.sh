@@ -29,6 +29,8 @@ done
 started=$SECONDS
 "$python" -m venv --clear "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
+# The system's certificates: public bodies have proxies with their own.
+export UV_SYSTEM_CERTS=1
 # --no-deps: the lock is complete. Resolving again would bring back torch, which requirements.overrides leaves out.
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --require-hashes -r requirements.lock
 # setuptools, for building our own package, comes from the lock too: nothing unpinned is fetched.
