@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -152,15 +151,13 @@ class Demo:
     def replay(self) -> Path:
         """The notebook at the desk, executed by papermill and rendered; it finds the release by itself."""
         os.environ |= self.desk("ada")
-        # nbformat's validator builds a grammar at import that takes two seconds and that notebooks do not need.
-        sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
-        import nbformat
-        import papermill
-        from nbconvert import HTMLExporter
+        from tre.desk.kernel import execute
 
         executed = self.folder / "replayed.ipynb"
-        logging.getLogger("papermill").setLevel(logging.WARNING)
-        papermill.execute_notebook(str(NOTEBOOK), str(executed), kernel_name="python3", progress_bar=False)
+        execute(NOTEBOOK, executed)
+        import nbformat
+        from nbconvert import HTMLExporter
+
         exporter = HTMLExporter()  # type: ignore[no-untyped-call]
         body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4))  # type: ignore[no-untyped-call]
         executed.with_suffix(".html").write_text(body)

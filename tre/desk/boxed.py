@@ -13,10 +13,6 @@ import re
 import sys
 from pathlib import Path
 
-# nbformat's validator builds a grammar for internationalised addresses at import: two seconds for a check of formats
-# that notebooks do not use. jsonschema skips it when the module cannot be imported.
-sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
-
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # How our own errors appear in a traceback: see TreError._render_traceback_.
 OURS = re.compile(r"\w+ \[(?P<code>[a-z_]+)\]: (?P<message>.*)\nNext step: (?P<next>.*)")
@@ -24,20 +20,14 @@ OURS = re.compile(r"\w+ \[(?P<code>[a-z_]+)\]: (?P<message>.*)\nNext step: (?P<n
 
 def main() -> int:
     source, outbox = Path(sys.argv[1]), Path(sys.argv[2])
-    import papermill
     from papermill.exceptions import PapermillExecutionError
+
+    from tre.desk.kernel import execute
 
     parameters = json.loads((source / "parameters.json").read_text())
     try:
-        papermill.execute_notebook(
-            str(source / "notebook.ipynb"),
-            str(outbox / "executed.ipynb"),
-            parameters=parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            log_output=False,
-            cwd="/tmp",  # noqa: S108  # the sandbox's own, empty and gone afterwards
-        )
+        # /tmp is the sandbox's own, empty and gone afterwards
+        execute(source / "notebook.ipynb", outbox / "executed.ipynb", parameters=parameters, cwd="/tmp")  # noqa: S108
     except PapermillExecutionError as error:
         _write(outbox, error.ename, error.evalue, ANSI.sub("", "\n".join(error.traceback)))
         return 2
