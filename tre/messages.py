@@ -150,6 +150,7 @@ class Plan(Closed):
     person: str
     notebook: Digest
     parameters: dict[str, Parameter]
+    datasets: dict[Identifier, str]
     policy: Digest
     requests: tuple[PlannedRequest, ...]
     outputs: tuple[PlannedOutput, ...]

@@ -204,3 +204,75 @@ def test_help_has_an_example_everywhere():
             assert "Example" in done.stdout
             assert "--json" in done.stdout
     assert Path(BIN / "tre").is_file()
+
+
+def test_policies_that_change_after_the_confirmation_change_nothing_of_the_plan(area):
+    """What was confirmed is computed under the policies it was confirmed under; what was only planned is planned again."""
+    from tre.errors import Conflict
+
+    from .conftest import policies, write_policies
+
+    confirmed = area.confirm(area.submit(WITH_OUTPUT))
+    planned = area.submit(notebook("import tre\ntre.dataset('toy').release('later', epsilon=0.1, n=tre.count())"))
+    files = policies(visits={"title": "Toy project, renamed", "datasets": {"toy": ["year", "sex"]}})
+    services = area.services()
+    assert services.apply(write_policies(area.root / "changed", files), dry_run=False)
+    services.close()
+    with pytest.raises(Conflict, match="plan_outdated"):
+        area.confirm(planned)
+    area.approve(confirmed.release)
+    assert area.finish(confirmed).stage == "released"
+    services = area.services()
+    services.apply(area.root / "policies", dry_run=False)
+    services.close()
+
+
+def test_a_log_rewritten_after_a_release_no_longer_fits_its_receipt(area, tmp_path):
+    import shutil
+    import sqlite3
+
+    from tre.rules.audit import FIRST, entry_hash
+    from tre.secure.services import open_area
+
+    copy = tmp_path / "area"
+    shutil.copytree(area.root / "area", copy, ignore=shutil.ignore_patterns("jobs", "serve.lock"))
+    services = open_area(copy)
+    assert services.verify_audit()["receipts_that_do_not_fit"] == []
+    services.close()
+    connection = sqlite3.connect(copy / "area.db")
+    connection.execute("DROP TRIGGER audit_fixed")
+    previous = FIRST
+    for seq, at, person, event, subject, detail in connection.execute(
+        "SELECT seq, at, person, event, subject, detail FROM audit ORDER BY seq"
+    ).fetchall():
+        who = "nobody" if seq == 3 else person  # an administrator who rewrites one entry and all hashes after it
+        content = (seq, at, who, event, subject, json.loads(detail), previous)
+        new = entry_hash(*content)
+        connection.execute(
+            "UPDATE audit SET person = ?, previous = ?, hash = ? WHERE seq = ?", (who, previous, new, seq)
+        )
+        previous = new
+    connection.commit()
+    connection.close()
+    services = open_area(copy)
+    found = services.verify_audit()
+    assert found["first_broken"] is None
+    assert found["receipts_that_do_not_fit"]
+    services.close()
+
+
+def test_a_bundle_that_was_changed_is_never_replayed(area, tmp_path):
+    from tre.desk.store import Store
+    from tre.errors import VerificationFailed
+    from tre.statistics.request import parse
+
+    view = area.finish(area.confirm(area.submit(notebook(ASK))))
+    folder = tmp_path / "bundle"
+    area.desk("fetch", view.release, folder)
+    request = view.plan.requests[0].request
+    store = Store(tmp_path / "home", (folder,))
+    assert store.released(request).table.cells
+    values = folder / "values.json"
+    values.write_bytes(values.read_bytes().replace(b'"value":', b'"value":1', 1))
+    with pytest.raises(VerificationFailed, match="file_changed"):
+        Store(tmp_path / "home", (folder,)).released(parse(request.model_dump()))

@@ -67,6 +67,8 @@ def test_a_statistic_that_cannot_be_is_refused(code, statistic):
         ("too_many_cells", {"group_by": [{"column": "age", "keys": list(range(9_999))}, {"column": "free", "keys": list(range(99))}]}),
         ("column_taken", {"derive": [{"name": "age", "expression": "1"}]}),
         ("column_taken", {"derive": [{"name": "person", "expression": "age"}]}),
+        ("request_invalid", {"derive": [{"name": "tre_person", "expression": "age"}]}),
+        ("request_invalid", {"derive": [{"name": "tre_order", "expression": "0"}]}),
         ("expression_refused", {"where": ["age"]}),
         ("request_invalid", {"contribution": 1}),
         ("request_invalid", {"statistics": {}}),

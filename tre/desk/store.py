@@ -20,6 +20,7 @@ class Store:
     def __init__(self, home: Path, more_releases: tuple[Path, ...] = ()) -> None:
         self.home = home
         self.more_releases = more_releases
+        self._verified: set[str] = set()
 
     @classmethod
     def default(cls) -> Store:
@@ -64,7 +65,17 @@ class Store:
             if root.is_dir()
             for p in [*root.glob("*/values.json"), *root.glob("values.json")]
         }
-        return sorted(found, key=lambda p: p.stat().st_mtime)
+        return [b for b in sorted(found, key=lambda p: p.stat().st_mtime) if self._good(b)]
+
+    def _good(self, folder: Path) -> bool:
+        """Only what its receipt covers is ever shown as released. Raises VerificationFailed for a bundle that was changed."""
+        from tre.desk import bundle
+
+        key = str(folder)
+        if key not in self._verified:
+            bundle.verify(bundle.read(folder), self.known_keys())
+            self._verified.add(key)
+        return True
 
     def _bundled(self, name: str) -> Iterator[Path]:
         return (b / name for b in reversed(self.bundles()))

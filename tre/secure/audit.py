@@ -37,6 +37,12 @@ def head(connection: sa.Connection) -> tuple[int, str]:
     return (last.seq, last.hash) if last else (0, rules.FIRST)
 
 
+def heads(connection: sa.Connection) -> list[tuple[int, str]]:
+    """The log's head after each entry."""
+    t = tables.audit
+    return [(row.seq, row.hash) for row in connection.execute(sa.select(t.c.seq, t.c.hash).order_by(t.c.seq))]
+
+
 def first_broken(connection: sa.Connection) -> int | None:
     """The first entry that does not fit the chain, or None."""
     rows = connection.execute(sa.select(tables.audit).order_by(tables.audit.c.seq))

@@ -210,6 +210,12 @@ def verify(area: Path | None, show: Console) -> Any:
             f"The audit log does not fit from entry {found['first_broken']} on.",
             "Keep the database as it is, and compare it with a backup.",
         )
+    if found["receipts_that_do_not_fit"]:
+        raise DataError(
+            "audit_rewritten",
+            f"The receipt of {found['receipts_that_do_not_fit'][0]} was made with another audit log than this one.",
+            "Keep the database as it is, and compare it with a backup.",
+        )
     show.print(f"{found['entries']:,} entries, unbroken; head {found['head']}")
     return found
 

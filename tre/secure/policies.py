@@ -137,6 +137,13 @@ def current(connection: sa.Connection) -> Policies:
     return found
 
 
+def by_digest(connection: sa.Connection, wanted: str) -> Policies:
+    """The policies that a plan was made and confirmed under, whatever was applied since."""
+    t = tables.policies
+    row = connection.execute(sa.select(t.c.content).where(t.c.digest == wanted).limit(1)).one()
+    return Policies.model_validate_json(row.content)
+
+
 def latest(connection: sa.Connection) -> Policies | None:
     t = tables.policies
     row = connection.execute(sa.select(t.c.content).order_by(t.c.id.desc()).limit(1)).first()

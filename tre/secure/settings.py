@@ -65,6 +65,13 @@ class AreaFolder:
         key = (self.keys / "area.key").read_bytes()
         return hmac.new(key, f"{purpose}\n{value}".encode(), hashlib.sha256).hexdigest()[:16]
 
+    def commitment(self, entries: int, head: str) -> str:
+        """Binds a receipt to the audit log of its moment without telling how long the log was.
+
+        The log's length says when runs on real rows ended; only the area's key can compare the two (audit verify does).
+        """
+        return hmac.new(self.derived_key("audit"), f"{entries} {head}".encode(), hashlib.sha256).hexdigest()
+
     def derived_key(self, purpose: str) -> bytes:
         return hmac.new((self.keys / "area.key").read_bytes(), purpose.encode(), hashlib.sha256).digest()
 

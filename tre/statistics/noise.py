@@ -22,7 +22,8 @@ from tre.rules.accounting import UNIT
 # Everything in OpenDP is behind this switch; the two parts used here are the ones with published proofs.
 enable_features("contrib")
 
-# Sums beyond this could meet OpenDP's saturation at 64 bits, whose effect on an interval we would not be able to state.
+# Totals saturate here, so that no sum of real rows can make a draw fail: a failure would be a bit that nobody paid for.
+# Saturation brings neighbours no further apart. (It takes some 4 million rows at the widest bounds to come here.)
 LARGEST = 2**62
 
 
@@ -44,13 +45,11 @@ def sigma_for(sensitivity: float, rho_units: int) -> float:
 
 def gaussian(values: Sequence[int], *, sensitivity: float, rho_units: int) -> Drawn:
     """`values` with discrete Gaussian noise. Raises ValueError before drawing if the loss would exceed `rho_units`."""
-    if any(abs(v) > LARGEST for v in values):
-        raise ValueError("a total is too large to be noised exactly")
     sigma = sigma_for(sensitivity, rho_units)
     measurement = _measurement(sigma)
     if measurement.map(math.nextafter(sensitivity, math.inf)) > rho_units * UNIT:
         raise ValueError("the mechanism's loss exceeds what was paid for")
-    return Drawn(values=tuple(measurement(list(values))), sigma=sigma)
+    return Drawn(values=tuple(measurement([max(-LARGEST, min(LARGEST, v)) for v in values])), sigma=sigma)
 
 
 def _measurement(sigma: float) -> Measurement:

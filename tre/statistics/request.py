@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from tre.errors import RequestError
 from tre.rules.canonical import digest
-from tre.rules.schema import LARGEST, Closed, Identifier, Name
+from tre.rules.schema import LARGEST, RESERVED_PREFIX, Closed, Identifier, Name
 
 MAX_EPSILON = 100.0
 
@@ -81,6 +81,13 @@ class Derived(Closed):
 
     name: Name
     expression: str
+
+    @model_validator(mode="after")
+    def _not_ours(self) -> Self:
+        # A column called like one of ours would take the place of the person that people are counted by.
+        if self.name.startswith(RESERVED_PREFIX):
+            raise ValueError(f"names beginning with {RESERVED_PREFIX!r} are reserved")
+        return self
 
 
 class Grouping(Closed):

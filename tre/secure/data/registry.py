@@ -88,6 +88,12 @@ class Registry:
             raise NotFound("data_missing", f"No data of {name!r} were ingested yet.", f"tre-admin ingest {name} FILE")
         return str(row.version)
 
+    def ready(self, connection: sa.Connection, name: str) -> bool:
+        """Whether notebooks can use it: data were ingested, and there is a twin to rehearse on."""
+        t = tables.versions
+        there = connection.execute(sa.select(t.c.version).where(t.c.dataset == name).limit(1)).first() is not None
+        return there and self.twin(name).is_file()
+
     # Twins
 
     def make_twin(self, person: str, name: str) -> dict[str, Any]:
@@ -167,7 +173,10 @@ class Registry:
 
     # What a project may see
 
-    def info(self, connection: sa.Connection, policies: Policies, project: str, name: str) -> DatasetInfo:
+    def info(
+        self, connection: sa.Connection, policies: Policies, project: str, name: str, *, version: str | None = None
+    ) -> DatasetInfo:
+        """What a project may know of a dataset. Raises NotFound for what it does not have."""
         columns = policies.projects[project].datasets.get(name)
         if columns is None:
             raise NotFound(
@@ -182,7 +191,7 @@ class Registry:
         return DatasetInfo(
             id=name, title=dataset.title, description=dataset.description, source=dataset.source,
             licence=dataset.licence, steward=dataset.steward, population=dataset.population,
-            version=self.version(connection, name), delta=policies.populations[dataset.population].lifetime.delta,
+            version=version or self.version(connection, name), delta=policies.populations[dataset.population].lifetime.delta,
             columns=columns, table=dataset.table.only(columns), twin=_public(label) if label else None,
         )  # fmt: skip
 

@@ -106,15 +106,14 @@ class Queue:
 
     def _still_valid(self, connection: sa.Connection, plan: Plan, policies: Policies) -> None:
         """A plan stands on the policies and data versions it was made with."""
-        versions = tables.versions
-        current = {
+        t = tables.versions
+        newest = {
             name: connection.execute(
-                sa.select(versions.c.version).where(versions.c.dataset == name).order_by(versions.c.seq.desc()).limit(1)
+                sa.select(t.c.version).where(t.c.dataset == name).order_by(t.c.seq.desc()).limit(1)
             ).scalar()
-            for name in {r.request.dataset for r in plan.requests}
+            for name in plan.datasets
         }
-        moved = any(current[r.request.dataset] != r.dataset_version for r in plan.requests)
-        if moved or policy_files.policy_digest(policies) != plan.policy:
+        if newest != plan.datasets or policy_files.policy_digest(policies) != plan.policy:
             raise Conflict(
                 "plan_outdated",
                 "Policies or data have changed since this plan was made.",

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable
 
 import sqlalchemy as sa
 
 from tre.errors import SandboxError, TreError
 from tre.messages import Failure, Plan, Stage, World
+from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Job, Release
 from tre.rules.policy import Policies
+from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
@@ -37,6 +40,13 @@ OUR_FAULT = Failure(
     message="Something went wrong on our side.",
     next_step="Submit again; if it happens twice, tell an admin the job's number.",
 )
+
+
+def fault(error: Exception) -> str:
+    """Where and of what type: an exception's own text could quote a value of a row."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{f.filename.rpartition('/tre/')[2]}:{f.lineno}" for f in frames if "/tre/" in f.filename]
+    return f"{type(error).__name__} at {' < '.join(reversed(places)) or 'an unknown place'}"
 
 
 class Worker:
@@ -71,8 +81,8 @@ class Worker:
         while not self._stop.is_set():
             try:
                 worked = step()
-            except Exception:
-                log.exception("a step of lane %s failed", name)
+            except Exception as error:
+                log.error("a step of lane %s failed: %s", name, fault(error))
                 worked = False
             if not worked:
                 self._wake[name].wait(IDLE_SECONDS)
@@ -111,8 +121,8 @@ class Worker:
         except TreError as error:
             failure = Failure(code=error.code, message=error.message, next_step=error.next_step)
             self.queue.rehearsal_failed(str(job.id), failure, diagnostics)
-        except Exception:
-            log.exception("the rehearsal of %s failed", job.id)
+        except Exception as error:
+            log.error("the rehearsal of %s failed: %s", job.id, fault(error))
             self.queue.rehearsal_failed(str(job.id), OUR_FAULT, diagnostics)
 
     def _plan(self, job: sa.Row[tuple[object, ...]], policies: Policies, ran: runner.Ran) -> Plan:
@@ -141,9 +151,9 @@ class Worker:
     def _advance(self, release: sa.Row[tuple[object, ...]]) -> bool:
         """Take a release one step on; False when it waits for people or for a run."""
         with self.context.database.read() as connection:
-            policies = policy_files.current(connection)
             job = self.queue.row(connection, str(release.job))
-        plan, name = Plan.model_validate_json(job.plan), str(release.id)
+            plan, name = Plan.model_validate_json(job.plan), str(release.id)
+            policies = policy_files.by_digest(connection, plan.policy)
         match Release(str(release.state)):
             case Release.CHECKING:
                 return self._after_checking(name, plan, Job(job.state))
@@ -165,11 +175,28 @@ class Worker:
 
     def _release(self, release: str, job: str, plan: Plan, policies: Policies) -> None:
         """Charge, draw, store, bundle, sign: then the desk may see it, from the next tick."""
-        self.check.run(release, plan, policies)
-        bundle = self.bundler.build(release, plan, policies)
+        try:
+            self.check.run(release, plan, policies)
+            bundle = self.bundler.build(release, plan, policies)
+        except Exception as error:
+            log.error("the release %s failed: %s", release, fault(error))
+            self._fail(release, job)
+            return
         with self.context.database.write() as connection:
             review.move(self.context, connection, release, Release.RELEASED, bundle=bundle)
             self.queue.publish(connection, job, Stage.RELEASED)
+
+    def _fail(self, release: str, job: str) -> None:
+        """A fault of ours: what was not spent is given back, what was spent stays, and the job ends."""
+        at = self.context.now()
+        with self.context.database.write() as connection:
+            for entry in ledger.entries(connection, release):
+                if entry.state == Charge.RESERVED:
+                    ledger.give_back(connection, int(entry.id), at=at)
+                elif entry.state == Charge.SPENT:
+                    ledger.lose(connection, int(entry.id), at=at)
+            review.move(self.context, connection, release, Release.FAILED)
+            self.queue.publish(connection, job, Stage.FAILED)
 
     def _move(self, release: str, after: Release) -> None:
         with self.context.database.write() as connection:
@@ -185,7 +212,7 @@ class Worker:
         try:
             state, diagnostics = self._run(job, attempt)
         except Exception as error:
-            log.error("the run of %s failed: %s", job.id, type(error).__name__)
+            log.error("the run of %s failed: %s", job.id, fault(error))
             state, diagnostics = Job.FAILED, type(error).__name__
             self._collect(job, None)
         with self.context.database.write() as connection:
@@ -197,8 +224,8 @@ class Worker:
         """The notebook on real rows; its outputs are collected, everything else it wrote stays where it is."""
         plan = Plan.model_validate_json(str(job.plan))
         with self.context.database.read() as connection:
-            policies = policy_files.current(connection)
-            manifest = self.planner.manifest(connection, policies, plan.project, World.RUN)
+            policies = policy_files.by_digest(connection, plan.policy)
+            manifest = self.planner.manifest(connection, policies, plan.project, World.RUN, versions=plan.datasets)
         files = {
             name: self.registry.view(self.registry.rows(name, info.version), info.columns)
             for name, info in manifest.datasets.items()
@@ -215,7 +242,8 @@ class Worker:
     def _collect(self, job: sa.Row[tuple[object, ...]], ran: runner.Ran | None) -> None:
         """The planned outputs, or their absence, for the checkers."""
         t = tables.releases
+        plan = Plan.model_validate_json(str(job.plan))
         with self.context.database.read() as connection:
-            policies = policy_files.current(connection)
+            policies = policy_files.by_digest(connection, plan.policy)
             release = connection.execute(sa.select(t.c.id).where(t.c.job == job.id)).scalar_one()
-        outputs.collect(self.context, ran, release, Plan.model_validate_json(str(job.plan)), policies)
+        outputs.collect(self.context, ran, release, plan, policies)

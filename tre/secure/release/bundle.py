@@ -51,6 +51,11 @@ class Bundler:
         _write(self.folder(release), files)
         return digest(receipt)
 
+    def commitment(self, release: str) -> str:
+        """What a published receipt says of the audit log."""
+        receipt = json.loads((self.folder(release) / receipts.RECEIPT).read_bytes())
+        return str(receipt["statement"]["audit"])
+
     def folder(self, release: str) -> Path:
         return self.context.area.folder("releases") / release
 
@@ -76,6 +81,7 @@ class Bundler:
             "researcher": self.context.area.identifier("person", plan.person),
             "notebook": plan.notebook,
             "plan": digest(plan.model_dump(mode="json")),
+            "datasets": plan.datasets,
             "policy": plan.policy,
             "software": {"tre": tre.__version__},
             "decision": "automatic, by policy" if plan.automatic else "two output checkers",
@@ -86,7 +92,7 @@ class Bundler:
                  "guarantee": "none: an output without noise, approved by two people"}
                 for o in approved
             ],
-            "audit": {"entries": seq, "head": head},
+            "audit": self.context.area.commitment(seq, head),
         }  # fmt: skip
         return files, statement
 
@@ -119,7 +125,7 @@ class Bundler:
             item = ReleasedOutput(name=o.name, kind=OutputKind(o.kind), context=o.context, file=name)
             public.append(item.model_dump(mode="json"))
         files["outputs.json"] = canonical_json({"outputs": public})
-        infos = self.planner.manifest(connection, policies, plan.project, World.DESK).datasets
+        infos = self.planner.manifest(connection, policies, plan.project, World.DESK, versions=plan.datasets).datasets
         for name in {r.request.dataset for r in plan.requests}:
             files[f"datasets/{name}.json"] = canonical_json(infos[name].model_dump(mode="json"))
         return files

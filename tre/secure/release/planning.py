@@ -40,11 +40,23 @@ class Planner:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
 
-    def manifest(self, connection: sa.Connection, policies: Policies, project: str, world: World) -> Manifest:
-        """What a sandbox for this project is told: its datasets, and what was released to it before."""
+    def manifest(
+        self,
+        connection: sa.Connection,
+        policies: Policies,
+        project: str,
+        world: World,
+        *,
+        versions: Mapping[str, str] | None = None,
+    ) -> Manifest:
+        """What a sandbox for this project is told: its datasets that have data and a twin, and what was released to it.
+
+        `versions` are those of a frozen plan; without them, the current ones.
+        """
         datasets = {
-            name: self.registry.info(connection, policies, project, name)
+            name: self.registry.info(connection, policies, project, name, version=(versions or {}).get(name))
             for name in policies.projects[project].datasets
+            if (self.registry.ready(connection, name) if versions is None else name in versions)
         }
         released = self.released(connection, project, {i.version for i in datasets.values()})
         return Manifest(world=world, project=project, datasets=datasets, released=released)
@@ -97,6 +109,7 @@ class Planner:
         outputs = tuple(PlannedOutput(name=o.name, kind=o.kind, context=o.context) for o in emitted.outputs)
         return Plan(
             project=project, person=person, notebook=notebook, parameters=parameters,
+            datasets={name: info.version for name, info in infos.items()},
             policy=policy_files.policy_digest(policies), requests=tuple(requests), outputs=outputs, costs=costs,
             automatic=not outputs and _within(policies, project, costs),
             run=bool(outputs) or _run_rule(policies, project) is RunRule.ALWAYS,
