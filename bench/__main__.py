@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -33,16 +34,22 @@ def main() -> None:
     if arguments.repeats is not None and arguments.repeats < 1:
         parser.error("--repeats must be at least 1")
     chosen = [s for s in SUBJECTS if s in arguments.subjects or not arguments.subjects]
+    given = {"subjects": chosen, "quick": arguments.quick, "repeats": arguments.repeats}
     before = report.machine()
     found: list[Comparison] = []
-    with tempfile.TemporaryDirectory(prefix="tre-bench-") as folder:
-        for subject in chosen:
-            found += SUBJECTS[subject](Path(folder), quick=arguments.quick, repeats=arguments.repeats)
-    given = {"subjects": chosen, "quick": arguments.quick, "repeats": arguments.repeats}
-    written = report.write(arguments.results, report.document(found, before, given), found)
+    try:
+        with tempfile.TemporaryDirectory(prefix="tre-bench-") as folder:
+            for subject in chosen:
+                found += SUBJECTS[subject](Path(folder), quick=arguments.quick, repeats=arguments.repeats)
+    finally:
+        if found:  # a subject that fails does not take the others with it
+            _report(found, report.document(found, before, given), arguments.results)
+
+
+def _report(found: list[Comparison], content: dict[str, Any], folder: Path) -> None:
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 130)
     report.show(found, console)
-    for path in written:
+    for path in report.write(folder, content, found):
         console.print(str(path))
 
 

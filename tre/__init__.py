@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tre.desk.calls import count, count_people, dataset, histogram, mean, median, output, quantile, sum
+    from tre.desk.calls import count, count_people, dataset, histogram, mean, median, output, quantile, sum, variance
     from tre.errors import TreError
 
 __version__ = "0.1.0"
@@ -33,6 +33,7 @@ __all__ = [
     "output",
     "quantile",
     "sum",
+    "variance",
 ]
 
 

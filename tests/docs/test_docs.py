@@ -44,7 +44,7 @@ def test_every_security_property_names_a_module_and_a_test_that_exist():
 
 def test_every_statistic_of_the_api_is_in_the_reference():
     text = (ROOT / "docs/reference/statistics.md").read_text()
-    for name in ("count", "count_people", "sum", "mean", "quantile", "median", "histogram"):
+    for name in ("count", "count_people", "sum", "mean", "variance", "quantile", "median", "histogram"):
         assert f"`tre.{name}" in text
 
 

@@ -59,6 +59,14 @@ def test_a_mean_is_a_centred_sum_and_the_rows_where_the_number_is_there(parquet)
     assert present == _sql(parquet, "SELECT count(cost) FROM rows WHERE tre_order < 3")
 
 
+def test_squares_give_the_variance_that_duckdb_gives(parquet):
+    total, present, squares = _one(parquet, {"kind": "variance", "column": "cost", "bounds": [0, 100]})
+    largest, n = 100, present[0]
+    variance = (squares[0] / (2 * n) + largest**2 / 2 - (total[0] / n) ** 2) * 0.25
+    query = "SELECT var_pop(least(cost, 100)) FROM rows WHERE tre_order < 3 AND cost IS NOT NULL"
+    assert variance == pytest.approx(_sql(parquet, query)[0])
+
+
 def test_bins_hold_every_row_that_has_the_number(parquet):
     bins = _one(parquet, {"kind": "histogram", "column": "cost", "bins": 7})[0]
     assert sum(bins) == _sql(parquet, "SELECT count(cost) FROM rows WHERE tre_order < 3")[0]

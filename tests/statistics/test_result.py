@@ -28,6 +28,9 @@ def _truth(prepared, vectors, label, i):
     if parts[0].measure is Measure.TOTAL:
         grid = parts[0].grid
         total = vectors[parts[0]][i] * grid.step
+        if len(parts) == 3:
+            n, squares = vectors[parts[1]][i], vectors[parts[2]][i]
+            return (squares / (2 * n) + grid.largest**2 / 2) * grid.step**2 - (total / n) ** 2
         return total if len(parts) == 1 else grid.centre + total / vectors[parts[1]][i]
     return vectors[parts[0]][i]
 
@@ -39,6 +42,7 @@ def _truth(prepared, vectors, label, i):
         ("people", {"kind": "count_people"}),
         ("sum", {"kind": "sum", "column": "cost", "bounds": [0, 200]}),
         ("mean", {"kind": "mean", "column": "cost", "bounds": [0, 200]}),
+        ("variance", {"kind": "variance", "column": "cost", "bounds": [0, 200]}),
     ],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(parquet, label, statistic):

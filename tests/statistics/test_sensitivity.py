@@ -17,6 +17,7 @@ STATISTICS = {
     "people": {"kind": "count_people"},
     "total": {"kind": "sum", "column": "cost", "bounds": [0, 100]},
     "middle": {"kind": "mean", "column": "cost", "bounds": [0, 100]},
+    "spread": {"kind": "variance", "column": "cost", "bounds": [0, 100]},
     "bins": {"kind": "histogram", "column": "age", "bins": 5},
 }
 REQUEST = {"dataset": "toy", "statistics": STATISTICS, "epsilon": 1.0}

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from tre.desk.dataset import Dataset
 from tre.desk.output import output
 from tre.desk.workspace import current
-from tre.statistics.request import Count, CountPeople, Histogram, Mean, Quantile, Sum, explain
+from tre.statistics.request import Count, CountPeople, Histogram, Mean, Quantile, Sum, Variance, explain
 
-__all__ = ["count", "count_people", "dataset", "histogram", "mean", "median", "output", "quantile", "sum"]
+__all__ = ["count", "count_people", "dataset", "histogram", "mean", "median", "output", "quantile", "sum", "variance"]
 
 S = TypeVar("S")
 Bounds = tuple[float, float] | None
@@ -40,6 +40,11 @@ def sum(column: str, *, bounds: Bounds = None) -> Sum:
 def mean(column: str, *, bounds: Bounds = None) -> Mean:
     """The mean of a number clamped to `bounds`. Narrow bounds mean less noise; the twin shows what they would cut off."""
     return _build(Mean, column=column, bounds=bounds)
+
+
+def variance(column: str, *, bounds: Bounds = None) -> Variance:
+    """The population variance of a number clamped to `bounds`. Its noise grows with the square of their width."""
+    return _build(Variance, column=column, bounds=bounds)
 
 
 def quantile(column: str, probability: float, *, bounds: Bounds = None, bins: int = 100) -> Quantile:

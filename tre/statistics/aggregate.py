@@ -117,6 +117,8 @@ def _whole(component: Component) -> str:
         low, high = -grid.largest, grid.largest
     # Clamped again as whole numbers: the sensitivity then holds whatever floating point did before.
     whole = f"greatest(least(CAST({steps} AS BIGINT), {high}), {low})"
+    if component.measure is Measure.SQUARES:
+        whole = f"(2 * {whole} * {whole} - {grid.largest**2})"
     return f"CASE WHEN isfinite({number}) THEN {whole} END"
 
 

@@ -30,6 +30,7 @@ from tre.statistics.request import (
     Request,
     Statistic,
     Sum,
+    Variance,
 )
 
 # Cells of one vector: more would take the gateway's time and memory without telling anyone anything.
@@ -53,6 +54,7 @@ class Measure(StrEnum):
     PEOPLE = "people"
     PRESENT = "present"  # rows in which the number is there
     TOTAL = "total"  # sum of the number in steps from its centre
+    SQUARES = "squares"  # sum of 2 n^2 - largest^2, n the steps from the centre: squares, centred too
     BINS = "bins"  # rows by bin of the number
 
 
@@ -215,6 +217,10 @@ class _Builder:
                     self._total(statistic.column, self._grid(statistic, centred=True)),
                     self._present(statistic.column),
                 )
+            case Variance():
+                grid = self._grid(statistic, centred=True)
+                total, present = self._total(statistic.column, grid), self._present(statistic.column)
+                return (total, present, self._squares(statistic.column, grid))
             case Quantile() | Histogram():
                 return (self._bins(statistic.column, self._grid(statistic, centred=True), statistic.bins),)
 
@@ -236,6 +242,14 @@ class _Builder:
         of = sensitivity.of_sums(self.rows, grid.largest)
         return Component(measure=Measure.TOTAL, cells=self.cells, sensitivity=of, column=column, grid=grid)
 
+    def _squares(self, column: str, grid: Grid) -> Component:
+        if grid.largest > 2**20:
+            raise RequestError(
+                "bounds_invalid", "These bounds span too many steps of the grid for a variance.", "Narrow them."
+            )
+        of = sensitivity.of_squares(self.rows, grid.largest)
+        return Component(measure=Measure.SQUARES, cells=self.cells, sensitivity=of, column=column, grid=grid)
+
     def _bins(self, column: str, grid: Grid, bins: int) -> Component:
         _limit(self.cells * bins)
         of = sensitivity.of_rows(self.rows)
@@ -243,7 +257,7 @@ class _Builder:
             measure=Measure.BINS, cells=self.cells * bins, sensitivity=of, column=column, grid=grid, bins=bins
         )
 
-    def _grid(self, statistic: Sum | Mean | Quantile | Histogram, *, centred: bool) -> Grid:
+    def _grid(self, statistic: Sum | Mean | Variance | Quantile | Histogram, *, centred: bool) -> Grid:
         column = statistic.column
         if self._kind(column) is not Kind.NUMBER:
             raise RequestError("column_not_number", f"{column!r} is not a number.", "Take a numeric column.")

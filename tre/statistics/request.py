@@ -58,6 +58,12 @@ class Mean(_Bounded):
     kind: Literal["mean"] = "mean"
 
 
+class Variance(_Bounded):
+    """The population variance of the clamped number: mean of squares less square of the mean."""
+
+    kind: Literal["variance"] = "variance"
+
+
 class Quantile(_Bounded):
     """The value below which `probability` of the rows lie, on a grid of `bins` equal steps."""
 
@@ -73,7 +79,7 @@ class Histogram(_Bounded):
     bins: int = Field(default=20, ge=2, le=10_000)
 
 
-Statistic = Annotated[Count | CountPeople | Sum | Mean | Quantile | Histogram, Field(discriminator="kind")]
+Statistic = Annotated[Count | CountPeople | Sum | Mean | Variance | Quantile | Histogram, Field(discriminator="kind")]
 
 
 class Derived(Closed):

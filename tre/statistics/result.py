@@ -14,8 +14,8 @@ import duckdb
 
 from tre.statistics.aggregate import Exact, exact
 from tre.statistics.noise import Drawn, gaussian, sigma_for
-from tre.statistics.prepare import Component, Grid, Prepared
-from tre.statistics.request import Histogram, Key, Mean, Quantile, Sum
+from tre.statistics.prepare import Component, Grid, Measure, Prepared
+from tre.statistics.request import Histogram, Key, Mean, Quantile, Sum, Variance
 from tre.statistics.table import Cell, Mechanism, Table
 
 # Two-sided 95 % of the normal distribution; whole-number noise is rounded outwards from it.
@@ -45,6 +45,8 @@ def table(prepared: Prepared, noised: Noised) -> Table:
             match statistic:
                 case Mean():
                     cells.append(_mean(label, keys, i, parts))
+                case Variance():
+                    cells.append(_variance(label, keys, i, parts))
                 case Quantile():
                     cells.append(_quantile(label, keys, i, parts[0], statistic.probability))
                 case Histogram():
@@ -67,7 +69,7 @@ def _mechanism(component: Component, rho_units: int) -> Mechanism:
         column=component.column,
         sensitivity=component.sensitivity,
         sigma=sigma_for(component.sensitivity, rho_units),
-        step=component.grid.step if component.grid and component.measure.value == "total" else 1.0,
+        step=component.grid.step if component.grid and component.measure is Measure.TOTAL else 1.0,
         rho_units=rho_units,
     )
 
@@ -112,6 +114,22 @@ def _mean(label: str, keys: tuple[Key, ...], i: int, parts: list[tuple[Component
     value = grid.centre + ratio * grid.step
     low, high = (min(max(v, grid.low), grid.high) for v in (value - error, value + error))
     return Cell(keys=keys, statistic=label, value=min(max(value, grid.low), grid.high), error=error, low=low, high=high)
+
+
+def _variance(label: str, keys: tuple[Key, ...], i: int, parts: list[tuple[Component, Drawn]]) -> Cell:
+    """squares / n - (total / n)^2, in steps; its noise by the delta method over the three vectors."""
+    (component, total), (_, count), (_, squares) = parts
+    grid = _grid_of(component)
+    unit, most = grid.step**2, ((grid.high - grid.low) / 2) ** 2  # no variance within bounds is larger
+    n = count.values[i]
+    if n < 3 * count.sigma or n <= 0:
+        return Cell(keys=keys, statistic=label, value=None, error=None, low=0, high=most)
+    mean, u = total.values[i] / n, squares.values[i] / (2 * n)
+    value = (u + grid.largest**2 / 2 - mean**2) * unit
+    slopes = (squares.sigma / 2, 2 * mean * total.sigma, (2 * mean**2 - u) * count.sigma)
+    error = Z * math.hypot(*slopes) / n * unit
+    low, high, value = (min(max(v, 0), most) for v in (value - error, value + error, value))
+    return Cell(keys=keys, statistic=label, value=value, error=error, low=low, high=high)
 
 
 def _edges(component: Component) -> list[float]:

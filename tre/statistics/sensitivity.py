@@ -20,6 +20,11 @@ def of_people(rows: int, cells: int) -> float:
     return math.sqrt(min(rows, cells))
 
 
+def of_squares(rows: int, largest: int) -> float:
+    """A table of sums of 2 n^2 - largest^2, which lies in [-largest^2, largest^2] for n in [-largest, largest]."""
+    return float(rows * largest**2)
+
+
 def of_sums(rows: int, largest: int) -> float:
     """A table of sums of whole numbers in [-largest, largest]: the worst case is all rows at the bound in one cell."""
     return float(rows * largest)
