@@ -81,7 +81,7 @@ class ReleasedOutput(Closed):
     name: Label
     kind: OutputKind
     context: str
-    file: str
+    file: Annotated[str, Field(pattern=r"^outputs/[A-Za-z0-9_-]{1,64}\.(csv|png|txt)$")]
 
 
 class Manifest(Closed):

@@ -66,6 +66,16 @@ def run(group: click.Group) -> None:
         click.echo(f"error [{error.code}]: {error.message}", err=True)
         click.echo(f"next step: {error.next_step}", err=True)
         sys.exit(error.exit_code)
+    except (OSError, UnicodeError, json.JSONDecodeError) as error:
+        place = getattr(error, "filename", None)
+        what = (
+            error.strerror
+            if isinstance(error, OSError) and error.strerror
+            else "something that was read or given is malformed"
+        )
+        click.echo(f"error [file_error]: {what}{f': {place}' if place else ''}", err=True)
+        click.echo("next step: check the path, its permissions and its content", err=True)
+        sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -1,5 +1,6 @@
 """A whole small area per test module, its gateway a real process, its people real tokens."""
 
+import copy
 import csv
 import json
 import os
@@ -59,8 +60,8 @@ def policies(**changes):
             "populations": {"toy-people": {"title": "Toy", "lifetime": {"epsilon": 40, "delta": 1e-6}}}
         },
         "people.yaml": {"people": people},
-        "datasets/toy.yaml": {**SCHEMA, **changes.get("toy", {})},
-        "datasets/other.yaml": SCHEMA,
+        "datasets/toy.yaml": copy.deepcopy({**SCHEMA, **changes.get("toy", {})}),
+        "datasets/other.yaml": copy.deepcopy(SCHEMA),
         "projects/visits.yaml": {**PROJECT, **changes.get("visits", {})},
         "projects/others.yaml": other,
     }

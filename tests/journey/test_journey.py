@@ -214,7 +214,8 @@ def test_policies_that_change_after_the_confirmation_change_nothing_of_the_plan(
 
     confirmed = area.confirm(area.submit(WITH_OUTPUT))
     planned = area.submit(notebook("import tre\ntre.dataset('toy').release('later', epsilon=0.1, n=tre.count())"))
-    files = policies(visits={"title": "Toy project, renamed", "datasets": {"toy": ["year", "sex"]}})
+    files = policies(visits={"title": "Toy project, renamed"})
+    files["datasets/toy.yaml"]["fields"][-1]["constraints"]["maximum"] = 10  # the confirmed request has bounds up to 20
     services = area.services()
     assert services.apply(write_policies(area.root / "changed", files), dry_run=False)
     services.close()
@@ -263,7 +264,6 @@ def test_a_log_rewritten_after_a_release_no_longer_fits_its_receipt(area, tmp_pa
 
 def test_a_bundle_that_was_changed_is_never_replayed(area, tmp_path):
     from tre.desk.store import Store
-    from tre.errors import VerificationFailed
     from tre.statistics.request import parse
 
     view = area.finish(area.confirm(area.submit(notebook(ASK))))
@@ -271,8 +271,119 @@ def test_a_bundle_that_was_changed_is_never_replayed(area, tmp_path):
     area.desk("fetch", view.release, folder)
     request = view.plan.requests[0].request
     store = Store(tmp_path / "home", (folder,))
-    assert store.released(request).table.cells
+    value, key_known = store.released(request)
+    assert value.table.cells
+    assert not key_known  # this desk has never met the area: shown as UNVERIFIED
+    store.pin_key(area.url, area.client("ada").receipt_key())
+    assert Store(tmp_path / "home", (folder,)).released(request)[1]
     values = folder / "values.json"
     values.write_bytes(values.read_bytes().replace(b'"value":', b'"value":1', 1))
-    with pytest.raises(VerificationFailed, match="file_changed"):
-        Store(tmp_path / "home", (folder,)).released(parse(request.model_dump()))
+    with pytest.warns(UserWarning, match=r"not replayed: values.json was changed"):
+        assert Store(tmp_path / "home", (folder,)).released(parse(request.model_dump())) is None
+
+
+def test_a_gateway_that_shows_another_key_is_refused(area, tmp_path):
+    from tre.desk.store import Store
+    from tre.errors import VerificationFailed
+
+    store = Store(tmp_path)
+    store.pin_key(area.url, area.client("ada").receipt_key())
+    store.pin_key(area.url, area.client("ada").receipt_key())
+    with pytest.raises(VerificationFailed, match="key_changed"):
+        store.pin_key(area.url, "0" * 64)
+
+
+def test_a_folder_takes_one_release_only(area, tmp_path):
+    first = area.finish(area.confirm(area.submit(notebook(ASK))))
+    second = area.finish(area.confirm(area.submit(notebook(ASK.replace("by-sex", "again")))))
+    folder = tmp_path / "results"
+    area.desk("fetch", first.release, folder)
+    area.desk("fetch", first.release, folder)
+    _, error = area.desk("fetch", second.release, folder, expect=1)
+    assert "[folder_not_empty]" in error
+    (folder / "link").symlink_to("/etc/passwd")
+    _, error = area.desk("verify", folder, expect=1)
+    assert "[bundle_unreadable]" in error
+
+
+def test_the_twin_that_a_desk_gets_carries_its_label(area, tmp_path):
+    import pandas as pd
+
+    from tre.secure.data.twin_file import read_label
+
+    area.desk("twin", "toy", "-o", tmp_path / "twin.parquet")
+    assert read_label(tmp_path / "twin.parquet").tier == "plausible"
+    frame = pd.read_parquet(tmp_path / "twin.parquet")
+    assert "SYNTHETIC" in frame.attrs["tre"]
+    assert "person" not in frame.columns
+
+
+def test_a_confirmation_counts_once(area):
+    from tre.errors import Conflict
+
+    view = area.submit(notebook(ASK.replace("epsilon=1.0", "epsilon=0.11")))
+    area.confirm(view)
+    before = area.ledger()
+    with pytest.raises(Conflict, match="state_changed"):
+        area.confirm(view)
+    assert len(area.ledger()) == len(before)
+
+
+FORGED = """import json
+emitted = json.loads(open("/outbox/emitted.json").read())
+emitted[WHICH] = emitted[WHICH] * 2
+open("/outbox/emitted.json", "w").write(json.dumps(emitted))"""
+
+
+@pytest.mark.parametrize("which", ["requests", "outputs"])
+def test_a_forged_list_of_what_was_asked_is_refused(area, which):
+    source = notebook(ASK, "tre.output('t', 'text', context='a text')", f"WHICH = {which!r}", FORGED)
+    view = area.submit(source)
+    assert view.stage == "rehearsal_failed"
+    assert view.failure.code == "name_taken"
+
+
+def test_a_rehearsal_can_be_withdrawn(area):
+    from tre.messages import Submission
+
+    client = area.client("ada")
+    view = client.submit(Submission(project="visits", notebook=notebook("import time; time.sleep(3)", ASK)))
+    assert client.withdraw(view.id).stage == "withdrawn"
+    other = area.submit(notebook(ASK))  # the worker goes on
+    assert other.stage == "planned"
+    assert client.job(view.id).stage == "withdrawn"
+
+
+def test_who_was_in_the_project_stays_dependent_and_what_was_taken_away_is_not_computed(area, tmp_path):
+    """Policies change while a release is in review: a member is made a checker; then the project loses its dataset."""
+    from tre.errors import NotAllowed
+    from tre.messages import DecisionKind, Vote
+
+    from .conftest import policies, write_policies
+
+    services = area.services()
+
+    def apply(files, name):
+        services.apply(write_policies(tmp_path / name, files), dry_run=False)
+
+    together = policies(visits={"people": ["ada", "eve"]})
+    together["projects/others.yaml"]["people"] = ["ada"]
+    apply(together, "together")
+    view = area.confirm(area.submit(WITH_OUTPUT.replace("by-sex", "shared").replace("epsilon=1.0", "epsilon=0.12")))
+
+    apart = policies()
+    apart["projects/others.yaml"]["people"] = ["ada"]
+    apart["people.yaml"]["people"]["eve"]["role"] = "checker"
+    apply(apart, "apart")
+    with pytest.raises(NotAllowed, match="not_independent"):
+        area.client("eve").vote(view.release, Vote(decision=DecisionKind.APPROVE))
+    assert view.release not in {r.release for r in area.client("eve").reviews()}
+
+    gone = policies(visits={"datasets": {"toy": ["year"]}})
+    apply(gone, "gone")
+    area.approve(view.release)
+    assert area.finish(view).stage == "failed"
+    (entry,) = [e for e in area.ledger() if e["release"] == view.release]
+    assert entry["state"] == "returned"
+    apply(policies(), "back")
+    services.close()

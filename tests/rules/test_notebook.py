@@ -20,6 +20,8 @@ def _code(source, tags=(), outputs=()):
     ("code", "content"),
     [
         ("not_a_notebook", b"\x89PNG"),
+        ("not_a_notebook", "{}".encode("utf-16")),
+        ("not_a_notebook", b"\xef\xbb\xbf{}"),
         ("not_a_notebook", b"[]"),
         ("not_a_notebook", b'{"nbformat": 3, "worksheets": []}'),
         ("not_a_notebook", b"[" * 100_000),

@@ -113,3 +113,22 @@ def test_yaml_cannot_run_code(folder):
     (folder / "area.yaml").write_text("title: !!python/object/apply:os.system ['id']")
     with pytest.raises(PolicyError, match="area.yaml"):
         policy_files.load(folder)
+
+
+def test_a_dataset_taken_out_does_not_come_back_about_other_people(folder, tmp_path):
+    """A budget would be reset by it."""
+    services = create(tmp_path / "area")
+    services.apply(SHIPPED, dry_run=False)
+    kept = {p: p.read_text() for p in [*folder.glob("datasets/*.yaml"), *folder.glob("projects/*.yaml")]}
+    for path in kept:
+        path.unlink()
+    services.apply(folder, dry_run=False)
+    for path, text in kept.items():
+        path.write_text(text.replace("hie-participants", "fresh"))
+    populations = folder / "populations.yaml"
+    populations.write_text(
+        populations.read_text() + "  fresh: {title: Fresh, lifetime: {epsilon: 8.0, delta: 1.0e-6}}\n"
+    )
+    with pytest.raises(PolicyError, match="do not become others"):
+        services.apply(folder, dry_run=False)
+    services.close()

@@ -93,6 +93,42 @@ def test_no_value_breaks_an_aggregate(tmp_path_factory, values):
         assert all(isinstance(v, int) for v in vectors[component])
 
 
+ends = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
+    [0.0, 5e-324, 2.0**53, 2.0**53 - 2, -1e9, 1e-9]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ends, ends, st.sampled_from(["sum", "mean", "variance", "histogram", "quantile"]), st.integers(2, 10_000))
+def test_no_accepted_bounds_can_make_any_row_fail(parquet, low, high, kind, bins):
+    """A draw that fails on some rows would tell that they are there. Whatever is accepted is computed, whatever the rows."""
+    from tre.errors import RequestError
+
+    statistic = {"kind": kind, "column": "odd", "bounds": [low, high]}
+    if kind in ("histogram", "quantile"):
+        statistic |= {"bins": bins} | ({"probability": 0.5} if kind == "quantile" else {})
+    derive = [{"name": "odd", "expression": "CASE WHEN age < 40 THEN 9007199254740991 ELSE -1e300 * age END"}]
+    try:
+        _vectors(parquet, {"s": statistic}, derive=derive)
+    except RequestError as refused:
+        assert refused.code in ("bounds_invalid", "too_many_cells")
+
+
+def test_a_derived_column_never_shows_one_that_the_project_may_not_see(parquet):
+    """The file has `cost`; a project without it may derive a column of that name, and gets what it derived."""
+    request = parse(
+        {
+            "dataset": "toy",
+            "derive": [{"name": "cost", "expression": "age * 0"}],
+            "statistics": {"s": {"kind": "sum", "column": "cost", "bounds": [0, 1000]}},
+            "epsilon": 1.0,
+        }
+    )
+    prepared = prepare(request, SCHEMA.only(("age", "sex")), delta=1e-6)
+    with open_rows(parquet) as connection:
+        assert exact(connection, prepared) == {prepared.components[0]: (0,)}
+
+
 def test_the_database_can_reach_nothing_but_its_file(parquet, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("a\n1\n")

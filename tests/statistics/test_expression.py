@@ -30,6 +30,9 @@ LANGUAGE = [
     ("n IN (-7, 3)", [False, True, None, False, True]),
     ("n BETWEEN 0 AND 5", [True, True, None, False, False]),
     ("sex LIKE 'i%'", [False, False, None, False, True]),
+    ("sex NOT LIKE 'i%'", [True, True, None, True, False]),
+    ("n NOT BETWEEN 0 AND 5", [False, False, None, True, True]),
+    ("LOG(n)", [None, math.log10(3), None, math.log10(2**53), None]),
     ("sex IS NULL", [False, False, True, False, False]),
     ("sex IS NOT NULL", [True, True, False, True, True]),
     ("age IS NULL", [False, False, True, False, True]),  # NaN is a missing value
@@ -71,6 +74,9 @@ REFUSED = [
     "CASE sex WHEN 'f' THEN 1 END", "sex + 1", "age = 'f'", "ill + 1", "age LIKE '1%'", "sex LIKE sex", "now()",
     "CURRENT_DATE", "age::BLOB", "getenv('HOME')", "[1, 2]", "{'a': 1}", "x -> x + 1", "age IS TRUE", "$1", "?",
     "SELECT 1", "1e999", "", "age >", "'" * 3, "age" + " + age" * 300, "(" * 60 + "age" + ")" * 60,
+    "n BETWEEN SYMMETRIC 5 AND 0", "FLOOR(n, 2)", "ROUND(n, 1, 2)", "LENGTH(sex, 'x')", "CAST(n AS DECIMAL(3, 1))",
+    "sex LIKE 'a' ESCAPE '!'", "sex ILIKE 'a'", "n <> ALL (1)", "ABS(DISTINCT n)", "n IS DISTINCT FROM 1", "0x1F",
+    "sex = E'a'", "n // 2", "CAST(sex AS INTEGER FORMAT 'x')", "COALESCE(n IGNORE NULLS, 1)", "LOG(2, n)",
     "regexp_matches(sex, '(a+)+$')", "LIST(age)", "ANY_VALUE(age)", "age COLLATE nocase", "*", "hash(sex)",
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tre.errors import NotFound, VerificationFailed
+from tre.errors import Conflict, NotFound, VerificationFailed
 from tre.rules import receipt
 
 MAX_BYTES = 500 * 2**20
@@ -35,10 +35,17 @@ def read(path: Path) -> dict[str, bytes]:
         return unpack(path.read_bytes())
     if not path.is_dir():
         raise NotFound("bundle_missing", f"There is nothing at {path}.", "Name a fetched release's folder or archive.")
-    return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file() or p.is_symlink()}
+    found = [p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()]
+    if any(p.is_symlink() or not p.is_file() for p in found):
+        raise _not_a_bundle()
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in found}
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
+    """Raises Conflict where something other than these very files is."""
+    there = read(folder) if folder.is_dir() else {}
+    if (folder.exists() and not folder.is_dir()) or any(files.get(name) != content for name, content in there.items()):
+        raise Conflict("folder_not_empty", f"{folder} holds something else.", "Name a folder that is new or empty.")
     for name, content in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +60,7 @@ def verify(files: dict[str, bytes], known: set[str], *, must_be_known: bool = Fa
         raise VerificationFailed(
             "key_unknown",
             "The receipt is signed, but not with a key of an area that this desk knows.",
-            "Get the area's key from its data controller and compare: tre verify PATH --key KEY",
+            "Get the area's key from its data controller: tre verify PATH --key KEY (or --any-key, for the bytes alone)",
         )
     return {"receipt": found, "key_known": key_known}
 

@@ -58,7 +58,7 @@ def login(url: str, token: str | None, show: Console) -> Any:
     me = client.me()
     store = Store.default()
     store.save_login(url, token)
-    store.remember_key(client.receipt_key())
+    store.pin_key(url, client.receipt_key())
     show.print(f"Signed in as {me.name} ({me.role}); projects: {', '.join(me.projects) or 'none'}.")
     return me
 
@@ -332,11 +332,12 @@ def fetch(release: str, folder: Path, show: Console) -> Any:
 
     client = _client()
     store = Store.default()
-    store.remember_key(client.receipt_key())
+    store.pin_key(client.url, client.receipt_key())
     files = bundle.unpack(client.bundle(release))
     verdict = bundle.verify(files, store.known_keys())
     bundle.write(folder, files)
-    bundle.write(store.releases / release, files)
+    if folder.resolve() != (store.releases / release).resolve():
+        bundle.write(store.releases / release, files)
     show.print(f"{release}: verified, in {folder}/ (values, outputs, receipt). Notebooks at this desk now replay it.")
     return {"release": release, "folder": str(folder), "files": sorted(files), **verdict}
 
@@ -344,8 +345,9 @@ def fetch(release: str, folder: Path, show: Console) -> Any:
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--key", help="The area's receipt key (64 hexadecimal digits) or a file that holds it.")
+@click.option("--any-key", is_flag=True, help="Check the bytes even if nobody has told this desk the area's key.")
 @json_option
-def verify(path: Path, key: str | None, show: Console) -> Any:
+def verify(path: Path, key: str | None, any_key: bool, show: Console) -> Any:
     """Check a release's receipt and every byte it covers. Needs no network and no account.
 
     \b
@@ -355,7 +357,7 @@ def verify(path: Path, key: str | None, show: Console) -> Any:
     from tre.desk.store import Store
 
     known = {Path(key).read_text().strip() if Path(key).is_file() else key} if key else Store.default().known_keys()
-    verdict = bundle.verify(bundle.read(path), known, must_be_known=key is not None)
+    verdict = bundle.verify(bundle.read(path), known, must_be_known=not any_key)
     receipt = verdict["receipt"]
     show.print(
         f"[bold green]good[/bold green]: {receipt['release']} of {receipt['area']}, released {receipt['released']}"

@@ -108,7 +108,9 @@ class Dataset:
         self._workspace.emit_request(_checked(name), request)
         released = self._workspace.released(request)
         if released is not None:
-            return Release(name, request, released.table, Origin.RELEASED, self.info, released.release)
+            value, key_known = released
+            origin = Origin.RELEASED if key_known else Origin.UNVERIFIED
+            return Release(name, request, value.table, origin, self.info, value.release)
         with open_rows(self._workspace.rows(self.info.id)) as connection:
             table = evaluate(connection, prepared)
         origin = Origin.THROW_AWAY if self._workspace.world is World.RUN else Origin.SYNTHETIC

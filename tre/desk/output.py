@@ -55,7 +55,10 @@ def output(name: str, thing: Any, *, context: str) -> Output:
     workspace.emit_output(name, kind, context.strip(), content)
     released = workspace.released_output(name)
     if released is not None and released[0].kind is kind:
-        return Output(name, kind, released[1].read_bytes(), "RELEASED: approved by two output checkers, without noise")
+        item, bundle = released
+        known = "RELEASED" if bundle.key_known else "UNVERIFIED, signed with a key that this desk does not know"
+        badge = f"{known}: in {bundle.release}, approved by two output checkers, without noise"
+        return Output(name, kind, (bundle.folder / item.file).read_bytes(), badge)
     if workspace.world is World.RUN:
         return Output(name, kind, content, "INSIDE: proposed for release, not yet decided")
     return Output(name, kind, content, "SYNTHETIC: this is what the twin gives")

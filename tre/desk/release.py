@@ -24,6 +24,11 @@ class Origin(Enum):
 
     SYNTHETIC = ("SYNTHETIC", "computed on the synthetic twin; the errors are those to expect on real data", "#5b3f8c")
     THROW_AWAY = ("INSIDE", "noise drawn to let this run go on; this value never leaves the secure area", "#8a4b08")
+    UNVERIFIED = (
+        "UNVERIFIED",
+        "from a bundle signed with a key that this desk does not know: see tre verify",
+        "#a4262c",
+    )
     RELEASED = ("RELEASED", "real data, with noise the ledger has paid for", "#0b6e4f")
 
     @property

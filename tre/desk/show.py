@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 
 from tre.messages import Balance, Failure, JobView, Plan, ReviewInfo, Stage
+from tre.rules.text import visible
 from tre.terminal import table
+
+
+def escape(text: str) -> str:
+    """Somebody's words, as they may be shown: neither markup nor the terminal obeys them."""
+    return markup.escape(visible(text))
+
 
 SENTENCE = {
     Stage.REHEARSING: "being rehearsed on the synthetic twin",
@@ -36,7 +43,7 @@ def plan(console: Console, view: JobView) -> None:
             )
         )
     if view.plan.outputs:
-        rows = [(o.name, o.kind.value, o.context) for o in view.plan.outputs]
+        rows = [(o.name, o.kind.value, escape(o.context)) for o in view.plan.outputs]
         console.print(table("Outputs without noise: two people decide", ("output", "kind", "context"), rows))
     for c in view.costs:
         verdict = "" if c.affordable else "  [bold red]— more than is left[/bold red]"
@@ -123,6 +130,12 @@ def review(console: Console, info: ReviewInfo) -> None:
         )
     for r in info.plan.requests:
         console.print(escape(r.request.model_dump_json()))
+    if info.plan.parameters:
+        console.print(
+            "\n[bold]Parameters[/bold] given at submission: they take the place of what the notebook's own cell says"
+        )
+        for name, value in info.plan.parameters.items():
+            console.print(f"  {escape(name)} = {escape(repr(value))}")
     console.print(f"\n[bold]The submitted notebook[/bold] {info.plan.notebook}\n{escape(info.notebook_source)}\n")
     for comment in info.comments:
         console.print(f"Comment: {escape(comment)}")

@@ -9,18 +9,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
+from tre.errors import VerificationFailed
 from tre.messages import DatasetInfo, Released, ReleasedOutput
+from tre.rules.canonical import digest_bytes
 from tre.statistics.request import Request
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A release on this desk whose every byte fits its receipt."""
+
+    folder: Path
+    release: str
+    key_known: bool
 
 
 class Store:
     def __init__(self, home: Path, more_releases: tuple[Path, ...] = ()) -> None:
         self.home = home
         self.more_releases = more_releases
-        self._verified: set[str] = set()
+        self._verified: dict[Path, Bundle | None] = {}
 
     @classmethod
     def default(cls) -> Store:
@@ -38,10 +50,17 @@ class Store:
         return self.twin_path(info.id)
 
     def info(self, dataset: str) -> DatasetInfo | None:
-        for path in (self.home / "twins" / dataset / "info.json", *self._bundled(f"datasets/{dataset}.json")):
+        """From the twin that was fetched, else from a bundle."""
+        info = self._twin_info(dataset)
+        for bundle in self.bundles() if info is None else []:
+            path = bundle.folder / "datasets" / f"{dataset}.json"
             if path.is_file():
                 return DatasetInfo.model_validate_json(path.read_bytes())
-        return None
+        return info
+
+    def _twin_info(self, dataset: str) -> DatasetInfo | None:
+        path = self.home / "twins" / dataset / "info.json"
+        return DatasetInfo.model_validate_json(path.read_bytes()) if path.is_file() else None
 
     def twin_path(self, dataset: str) -> Path:
         return self.home / "twins" / dataset / "twin.parquet"
@@ -56,45 +75,42 @@ class Store:
     def releases(self) -> Path:
         return self.home / "releases"
 
-    def bundles(self) -> list[Path]:
-        """Folders that hold a bundle, newest receipt last: later releases win."""
+    def bundles(self) -> list[Bundle]:
+        """The bundles that are what their receipts say, newest first. One that is not is left out, with a warning."""
         roots = [self.releases, *self.more_releases]
-        found = {
-            p.parent
-            for root in roots
-            if root.is_dir()
-            for p in [*root.glob("*/values.json"), *root.glob("values.json")]
-        }
-        return [b for b in sorted(found, key=lambda p: p.stat().st_mtime) if self._good(b)]
+        found = {p.parent for r in roots if r.is_dir() for p in [*r.glob("*/values.json"), *r.glob("values.json")]}
+        newest = sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)
+        return [b for b in map(self._bundle, newest) if b is not None]
 
-    def _good(self, folder: Path) -> bool:
-        """Only what its receipt covers is ever shown as released. Raises VerificationFailed for a bundle that was changed."""
-        from tre.desk import bundle
+    def _bundle(self, folder: Path) -> Bundle | None:
+        if folder not in self._verified:
+            from tre.desk import bundle
 
-        key = str(folder)
-        if key not in self._verified:
-            bundle.verify(bundle.read(folder), self.known_keys())
-            self._verified.add(key)
-        return True
+            try:
+                verdict = bundle.verify(bundle.read(folder), self.known_keys())
+                self._verified[folder] = Bundle(folder, str(verdict["receipt"]["release"]), bool(verdict["key_known"]))
+            except VerificationFailed as failed:
+                warnings.warn(f"{folder} is not replayed: {failed.message}", stacklevel=2)
+                self._verified[folder] = None
+        return self._verified[folder]
 
-    def _bundled(self, name: str) -> Iterator[Path]:
-        return (b / name for b in reversed(self.bundles()))
-
-    def released(self, request: Request) -> Released | None:
+    def released(self, request: Request) -> tuple[Released, bool] | None:
+        """A released value of this request, from the dataset version of the desk's twin if it has one, and whether its
+        receipt is signed with a key that this desk knows."""
+        twin = self._twin_info(request.dataset)
         digest = request.digest
-        for path in self._bundled("values.json"):
-            for item in json.loads(path.read_bytes())["released"]:
+        for bundle in self.bundles():
+            for item in json.loads((bundle.folder / "values.json").read_bytes())["released"]:
                 released = Released.model_validate(item)
-                if released.request.digest == digest:
-                    return released
+                if released.request.digest == digest and (twin is None or twin.version == released.dataset_version):
+                    return released, bundle.key_known
         return None
 
-    def released_output(self, name: str) -> tuple[ReleasedOutput, Path] | None:
-        for path in self._bundled("outputs.json"):
-            for item in json.loads(path.read_bytes())["outputs"]:
+    def released_output(self, name: str) -> tuple[ReleasedOutput, Bundle] | None:
+        for bundle in self.bundles():
+            for item in json.loads((bundle.folder / "outputs.json").read_bytes())["outputs"]:
                 if item["name"] == name:
-                    output = ReleasedOutput.model_validate(item)
-                    return output, path.parent / output.file
+                    return ReleasedOutput.model_validate(item), bundle
         return None
 
     # The gateway
@@ -109,11 +125,19 @@ class Store:
             json.dump({"url": url, "token": token}, f)
 
     def known_keys(self) -> set[str]:
-        """Public receipt keys (hexadecimal) that a gateway this desk logged in to has shown."""
+        """The receipt keys (hexadecimal) of the gateways that this desk has used."""
         folder = self.home / "keys"
-        return {p.read_text().strip() for p in folder.glob("*.hex")} if folder.is_dir() else set()
+        return {json.loads(p.read_bytes())["key"] for p in folder.glob("*.json")} if folder.is_dir() else set()
 
-    def remember_key(self, key: str) -> None:
+    def pin_key(self, url: str, key: str) -> None:
+        """Remember a gateway's key at its first use. Raises VerificationFailed when it is another one later."""
         folder = self.home / "keys"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{key[:16]}.hex").write_text(key)
+        path = folder / f"{digest_bytes(url.rstrip('/').encode())[:16]}.json"
+        if path.is_file() and json.loads(path.read_bytes())["key"] != key:
+            raise VerificationFailed(
+                "key_changed",
+                f"The gateway at {url} shows another receipt key than before.",
+                f"Ask the data controller whether that is right; if it is, remove {path}.",
+            )
+        path.write_text(json.dumps({"url": url.rstrip("/"), "key": key}))

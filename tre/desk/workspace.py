@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from tre.desk.store import Store
+from tre.desk.store import Bundle, Store
 from tre.errors import NotFound, RequestError
 from tre.messages import (
     DatasetInfo,
@@ -36,8 +36,8 @@ class Workspace(Protocol):
 
     def info(self, dataset: str) -> DatasetInfo: ...
     def rows(self, dataset: str) -> Path: ...
-    def released(self, request: Request) -> Released | None: ...
-    def released_output(self, name: str) -> tuple[ReleasedOutput, Path] | None: ...
+    def released(self, request: Request) -> tuple[Released, bool] | None: ...
+    def released_output(self, name: str) -> tuple[ReleasedOutput, Bundle] | None: ...
     def emit_request(self, name: str, request: Request) -> None: ...
     def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None: ...
 
@@ -82,10 +82,10 @@ class Desk:
         self.store.save_twin(info, client.twin(dataset))
         return info
 
-    def released(self, request: Request) -> Released | None:
+    def released(self, request: Request) -> tuple[Released, bool] | None:
         return self.store.released(request)
 
-    def released_output(self, name: str) -> tuple[ReleasedOutput, Path] | None:
+    def released_output(self, name: str) -> tuple[ReleasedOutput, Bundle] | None:
         return self.store.released_output(name)
 
     def emit_request(self, name: str, request: Request) -> None:
@@ -114,8 +114,9 @@ class Box:
     def rows(self, dataset: str) -> Path:
         return self.data / f"{dataset}.parquet"
 
-    def released(self, request: Request) -> Released | None:
-        return self.manifest.released.get(request.digest)
+    def released(self, request: Request) -> tuple[Released, bool] | None:
+        found = self.manifest.released.get(request.digest)
+        return (found, True) if found is not None else None
 
     def released_output(self, name: str) -> None:  # noqa: ARG002  # in a sandbox no output was released yet
         return None

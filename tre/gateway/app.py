@@ -65,13 +65,13 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="tre gateway", version=tre.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
     _errors(app)
-    app.middleware("http")(_limit_body)
+    app.middleware("http")(_guard)
     _routes(app, services)
     return app
 
 
-async def _limit_body(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse by declared length before reading; a body without one is refused as well."""
+async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse by declared length before reading (a body without one as well); tell nothing of a fault of ours."""
     if request.method in ("POST", "PUT", "PATCH"):
         length = request.headers.get("content-length", "")
         if not length.isdigit() or int(length) > MAX_BODY:
@@ -80,7 +80,13 @@ async def _limit_body(request: Request, call_next: Callable[[Request], Awaitable
                     "notebook_too_large", "The notebook is too large.", "Clear its outputs; keep data out of it."
                 )
             )
-    response = await call_next(request)
+    try:
+        response = await call_next(request)
+    except Exception as error:  # told and logged by its type only: its text could quote a value
+        log.error("unexpected: %s", type(error).__name__)
+        return _problem(
+            TreError("internal_error", "Something went wrong on our side.", "Try again; tell an admin."), 500
+        )
     response.headers["cache-control"] = "no-store"
     response.headers["x-content-type-options"] = "nosniff"
     return response
@@ -177,13 +183,6 @@ def _errors(app: FastAPI) -> None:
     def http(_: Request, error: HTTPException) -> JSONResponse:
         return _problem(
             TreError("http_error", str(error.detail), "See /openapi.json for the routes."), error.status_code
-        )
-
-    @app.exception_handler(Exception)
-    def others(_: Request, error: Exception) -> JSONResponse:
-        log.error("unexpected: %s", type(error).__name__)
-        return _problem(
-            TreError("internal_error", "Something went wrong on our side.", "Try again; tell an admin."), 500
         )
 
 

@@ -74,6 +74,7 @@ def _release(before: Release, after: Release, who: Actor, event: str) -> Transit
 JOB = (
     _job(Job.REHEARSING, Job.PLANNED, Actor.SYSTEM, "job.planned"),
     _job(Job.REHEARSING, Job.REHEARSAL_FAILED, Actor.SYSTEM, "job.rehearsal_failed"),
+    _job(Job.REHEARSING, Job.WITHDRAWN, Actor.RESEARCHER, "job.withdrawn"),
     _job(Job.PLANNED, Job.QUEUED, Actor.RESEARCHER, "job.confirmed"),
     _job(Job.PLANNED, Job.WITHDRAWN, Actor.RESEARCHER, "job.withdrawn"),
     _job(Job.QUEUED, Job.RUNNING, Actor.SYSTEM, "job.running"),

@@ -40,9 +40,9 @@ def check(content: bytes) -> dict[str, Any]:
 
 def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        notebook = json.loads(content)
+        notebook = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise _not_a_notebook("it is not JSON") from None
+        raise _not_a_notebook("it is not JSON in UTF-8") from None
     if not isinstance(notebook, dict) or notebook.get("nbformat") != 4 or not isinstance(notebook.get("cells"), list):
         raise _not_a_notebook("it is not of notebook format 4")
     metadata = notebook.get("metadata", {})

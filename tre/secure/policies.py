@@ -171,23 +171,26 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix.rstrip("."): value}
 
 
-def unchangeable(old: Policies | None, new: Policies) -> list[str]:
+def unchangeable(old: Policies, new: Policies) -> list[str]:
     """What may never change once people's data were promised under it."""
     found = []
-    for name, population in (old.populations if old else {}).items():
+    for name, population in old.populations.items():
         mine = new.populations.get(name)
         if mine is None:
             found.append(f"populations.yaml, {name}: a population is never removed: its ledger stands for good")
         elif mine.measure != population.measure or mine.lifetime.delta != population.lifetime.delta:
             found.append(f"populations.yaml, {name}: measure and delta are fixed when a population is created")
-    for name, dataset in (old.datasets if old else {}).items():
+    for name, dataset in old.datasets.items():
         later = new.datasets.get(name)
         if later is not None and later.population != dataset.population:
             found.append(f"datasets/{name}.yaml, population: a dataset's people do not become others")
     return found
 
 
-def refuse_unchangeable(old: Policies | None, new: Policies) -> None:
-    found = unchangeable(old, new)
+def refuse_unchangeable(connection: sa.Connection, new: Policies) -> None:
+    """Against everything ever applied: what was taken out does not come back as something else."""
+    t = tables.policies
+    rows = connection.execute(sa.select(t.c.content).order_by(t.c.id)).scalars()
+    found = sorted({line for row in rows for line in unchangeable(Policies.model_validate_json(row), new)})
     if found:
         raise _invalid(found)

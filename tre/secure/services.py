@@ -116,7 +116,7 @@ class Services:
         new = policy_files.load(folder)
         with self.context.database.write() as connection:
             old = policy_files.latest(connection)
-            policy_files.refuse_unchangeable(old, new)
+            policy_files.refuse_unchangeable(connection, new)
             lines = policy_files.difference(old, new)
             if lines and not dry_run:
                 at, digest = self.context.now(), policy_files.policy_digest(new)

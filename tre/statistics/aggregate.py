@@ -61,8 +61,8 @@ def _binned(connection: duckdb.DuckDBPyConnection, prepared: Prepared, component
 
 
 def _numbers(components: Sequence[Component]) -> dict[Component, str]:
-    """A name for the whole-number column behind each component that has one."""
-    return {c: f"tre_v{i}" for i, c in enumerate(components) if c.column is not None}
+    """A name, which no request can spell, for the whole-number column behind each component that has one."""
+    return {c: quote(f"tre:v{i}") for i, c in enumerate(components) if c.column is not None}
 
 
 def _aggregate(component: Component, numbers: Mapping[Component, str]) -> str:
@@ -79,7 +79,9 @@ def _aggregate(component: Component, numbers: Mapping[Component, str]) -> str:
 
 def _query(prepared: Prepared, numbers: Mapping[Component, str], wanted: str, *, binned: bool = False) -> str:
     """bounded rows → derived columns, one layer each → filter → whole numbers → groups."""
-    sql = f"SELECT * FROM rows WHERE {ORDER} < {prepared.max_rows}"
+    # Named one by one: a file holds more columns than a project may see.
+    seen = ", ".join([PERSON, *map(quote, prepared.columns)])
+    sql = f"SELECT {seen} FROM rows WHERE {ORDER} < {prepared.max_rows}"
     for name, expression in prepared.derived:
         sql = f"SELECT *, {expression} AS {quote(name)} FROM ({sql})"
     tests = [f"coalesce({c}, FALSE)" for c in prepared.conditions] + [_known(g) for g in prepared.groups]
@@ -104,7 +106,7 @@ def _known(group: Group) -> str:
 
 def _whole(component: Component) -> str:
     """The number as steps from the centre, or as its bin; NULL where it is missing or not finite."""
-    number = f"CAST({quote(component.column or '')} AS DOUBLE)"
+    number = f"TRY_CAST({quote(component.column or '')} AS DOUBLE)"
     grid = component.grid
     if grid is None:
         return f"CASE WHEN isfinite({number}) THEN 1 END"
@@ -115,8 +117,9 @@ def _whole(component: Component) -> str:
     else:
         steps = f"round(({clamped} - {_double(grid.centre)}) / {_double(grid.step)})"
         low, high = -grid.largest, grid.largest
-    # Clamped again as whole numbers: the sensitivity then holds whatever floating point did before.
-    whole = f"greatest(least(CAST({steps} AS BIGINT), {high}), {low})"
+    # Clamped again, as doubles that are whole numbers well below 2^53, before they are cast: a cast that could fail on a
+    # value would be an answer. The sensitivity then holds whatever floating point did before.
+    whole = f"CAST(greatest(least({steps}, {_double(float(high))}), {_double(float(low))}) AS BIGINT)"
     if component.measure is Measure.SQUARES:
         whole = f"(2 * {whole} * {whole} - {grid.largest**2})"
     return f"CASE WHEN isfinite({number}) THEN {whole} END"

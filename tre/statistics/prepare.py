@@ -37,6 +37,8 @@ from tre.statistics.request import (
 MAX_CELLS = 100_000
 # A derived number has no declared grid; its bounds are cut into this many steps.
 DERIVED_STEPS = 10_000
+MAX_STEPS = 2.0**40
+MAX_BINS = 10_000
 
 _KINDS = {
     FieldType.INTEGER: Kind.NUMBER,
@@ -95,6 +97,7 @@ class Prepared:
     """Everything known before a row is read. `derived` and `conditions` are compiled DuckDB SQL, in order."""
 
     request: Request
+    columns: tuple[str, ...]
     max_rows: int
     derived: tuple[tuple[str, str], ...]
     conditions: tuple[str, ...]
@@ -116,6 +119,7 @@ class Prepared:
 def prepare(request: Request, schema: TableSchema, *, delta: float) -> Prepared:
     """Raises RequestError with a code for whatever the schema or the language does not allow."""
     builder = _Builder(request, schema)
+    _limit(sum(builder.shown(statistic) for statistic in request.statistics.values()))
     uses = {label: builder.components(statistic) for label, statistic in request.statistics.items()}
     distinct = tuple(dict.fromkeys(c for parts in uses.values() for c in parts))
     rho_units = rho_of(request.epsilon, delta)
@@ -123,6 +127,7 @@ def prepare(request: Request, schema: TableSchema, *, delta: float) -> Prepared:
         raise RequestError("epsilon_invalid", "This epsilon is too small to be split.", "Ask for a larger one.")
     return Prepared(
         request=request,
+        columns=tuple(builder.fields),
         max_rows=schema.unit.max_rows,
         derived=tuple((name, part.sql) for name, part in builder.derived.items()),
         conditions=builder.conditions,
@@ -203,6 +208,10 @@ class _Builder:
             )
         return self.scope[column]
 
+    def shown(self, statistic: Statistic) -> int:
+        """How many numbers a statistic puts into the answer."""
+        return self.cells * (statistic.bins if isinstance(statistic, Histogram) else 1)
+
     def components(self, statistic: Statistic) -> tuple[Component, ...]:
         """The exact vectors a statistic needs, in the order that statistics.result expects."""
         match statistic:
@@ -264,8 +273,14 @@ class _Builder:
         field = self.fields.get(column)
         low, high = self._bounds(column, field, statistic.bounds)
         step = (field.grid if field is not None else None) or (high - low) / DERIVED_STEPS
-        if (high - low) / step > 2**40:
-            raise RequestError("bounds_invalid", "These bounds span too many steps of the grid.", "Narrow them.")
+        largest = max(abs(low), abs(high))
+        # Steps must be counted exactly in doubles, wherever the grid's centre lies.
+        if not (step > 0 and largest / step <= MAX_STEPS and (high - low) / MAX_BINS > largest * 2**-40):
+            raise RequestError(
+                "bounds_invalid",
+                "These bounds are too far from zero, or too close together, for their grid.",
+                "Derive a column that is moved and scaled, for instance  (value - 1000000) / 1000, and bound that.",
+            )
         # A sum is measured from 0, so that an empty group's sum is 0; a mean from the middle, where the noise is least.
         centre = low + step * math.floor((high - low) / (2 * step)) if centred else 0.0
         return Grid(low=low, high=high, step=step, centre=centre)

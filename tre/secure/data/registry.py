@@ -199,8 +199,7 @@ class Registry:
         """A file with these columns of `source` (and the two by which people are bounded), made once."""
         import duckdb
 
-        key = f"{source.name} {source.stat().st_mtime_ns} {source.stat().st_size} {columns}"
-        target = self.context.area.folder("views") / f"{self.context.area.identifier('view', key)}.parquet"
+        target = self._view_path(source, columns)
         if not target.is_file():
             part = target.with_suffix(f".{secrets.token_hex(4)}.part")
             wanted = ", ".join(quote(c) for c in (*columns, PERSON, ORDER))
@@ -214,7 +213,21 @@ class Registry:
     def twin_view(self, name: str, columns: tuple[str, ...]) -> Path:
         if not self.twin(name).is_file():
             raise NotFound("twin_missing", f"{name!r} has no twin yet.", f"tre-admin twin {name}")
-        return self.view(self.twin(name), columns)
+        source = self.twin(name)
+        target = self._view_path(source, columns)
+        if not target.is_file():
+            import pyarrow.parquet as pq
+
+            part = target.with_suffix(f".{secrets.token_hex(4)}.part")
+            # Arrow keeps the file's own metadata: the label travels with every copy.
+            pq.write_table(pq.read_table(source, columns=[*columns, PERSON, ORDER]), part, compression="zstd")
+            part.chmod(0o644)
+            part.replace(target)
+        return target
+
+    def _view_path(self, source: Path, columns: tuple[str, ...]) -> Path:
+        key = f"{source.name} {source.stat().st_mtime_ns} {source.stat().st_size} {columns}"
+        return self.context.area.folder("views") / f"{self.context.area.identifier('view', key)}.parquet"
 
 
 def _public(label: Label) -> SyntheticLabel:

@@ -91,13 +91,13 @@ class Queue:
             self._still_valid(connection, plan, policies)
             release = f"rel-{secrets.token_hex(4)}"
             state = Release.CHECKING
+            self.move(connection, job, Job.PLANNED, Job.QUEUED, who=Actor.RESEARCHER, person=person, release=release)
             connection.execute(
                 tables.releases.insert().values(
                     id=release, job=job, project=plan.project, person=person, state=state, created_at=at
                 )
             )
             ledger.reserve(connection, policies, _reservations(plan, release), at=at)
-            self.move(connection, job, Job.PLANNED, Job.QUEUED, who=Actor.RESEARCHER, person=person, release=release)
             if not plan.run:
                 self.move(connection, job, Job.QUEUED, Job.FINISHED)
             # The researcher has just done this: there is nothing to hide in it. All that follows is told on ticks.
@@ -122,8 +122,16 @@ class Queue:
 
     def withdraw(self, *, person: str, job: str) -> None:
         with self.context.database.write() as connection:
-            self.move(connection, job, Job.PLANNED, Job.WITHDRAWN, who=Actor.RESEARCHER, person=person)
+            before = Job(self.row(connection, job).state)
+            self.move(connection, job, before, Job.WITHDRAWN, who=Actor.RESEARCHER, person=person)
             self.publish(connection, job, Stage.WITHDRAWN, at_once=True)
+
+    def start_rehearsal(self, job: str) -> int:
+        """Count the attempt, before it can end this process; returns its number."""
+        with self.context.database.write() as connection:
+            attempt = int(self.row(connection, job).attempt) + 1
+            connection.execute(t.update().where(t.c.id == job).values(attempt=attempt))
+        return attempt
 
     def start_run(self, job: str) -> int:
         """Mark it running; returns the attempt's number, which names its folder."""

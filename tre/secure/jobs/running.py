@@ -155,7 +155,7 @@ class Running:
         raise SandboxError(
             "sandbox_not_made",
             f"No box could be made: {said.strip()[-300:] or 'no reason was given'}",
-            "See that bubblewrap runs here and that user namespaces are allowed (`tre-admin isolation-report`).",
+            "See that bubblewrap runs here and that user namespaces are allowed.",
         )
 
     def _outer_runs(self) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from tre.errors import SandboxError, TreError
+from tre.errors import Conflict, NotAllowed, SandboxError, TreError
 from tre.messages import Failure, Plan, Stage, World
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Job, Release
@@ -34,6 +34,8 @@ from tre.secure.release.planning import Planner
 
 log = logging.getLogger("tre.worker")
 IDLE_SECONDS = 0.5
+# A rehearsal that ended the gateway twice (by its memory, say) is not tried a third time.
+MAX_REHEARSALS = 2
 
 OUR_FAULT = Failure(
     code="internal_error",
@@ -103,6 +105,9 @@ class Worker:
 
     def _rehearse(self, job: sa.Row[tuple[object, ...]]) -> None:
         diagnostics = ""
+        if self.queue.start_rehearsal(str(job.id)) > MAX_REHEARSALS:
+            self.queue.rehearsal_failed(str(job.id), OUR_FAULT, "rehearsed before, and each time the process ended")
+            return
         try:
             with self.context.database.read() as connection:
                 policies = policy_files.current(connection)
@@ -118,6 +123,8 @@ class Worker:
                 self.queue.rehearsal_failed(str(job.id), ran.failure, diagnostics)
                 return
             self.queue.planned(str(job.id), self._plan(job, policies, ran))
+        except Conflict:  # withdrawn meanwhile
+            return
         except TreError as error:
             failure = Failure(code=error.code, message=error.message, next_step=error.next_step)
             self.queue.rehearsal_failed(str(job.id), failure, diagnostics)
@@ -176,6 +183,7 @@ class Worker:
     def _release(self, release: str, job: str, plan: Plan, policies: Policies) -> None:
         """Charge, draw, store, bundle, sign: then the desk may see it, from the next tick."""
         try:
+            self._need_allowed(plan)
             self.check.run(release, plan, policies)
             bundle = self.bundler.build(release, plan, policies)
         except Exception as error:
@@ -185,6 +193,19 @@ class Worker:
         with self.context.database.write() as connection:
             review.move(self.context, connection, release, Release.RELEASED, bundle=bundle)
             self.queue.publish(connection, job, Stage.RELEASED)
+
+    def _need_allowed(self, plan: Plan) -> None:
+        """A plan is computed as it was frozen, but not when the project, a dataset or a column was taken away since."""
+        with self.context.database.read() as connection:
+            now = policy_files.current(connection)
+            then = policy_files.by_digest(connection, plan.policy)
+        project = now.projects.get(plan.project)
+        for name in plan.datasets:
+            mine = set(then.projects[plan.project].datasets[name])
+            if project is None or name not in now.datasets or not mine <= set(project.datasets.get(name, ())):
+                raise NotAllowed(
+                    "no_longer_allowed", "The project may no longer use what it planned.", "Rehearse again."
+                )
 
     def _fail(self, release: str, job: str) -> None:
         """A fault of ours: what was not spent is given back, what was spent stays, and the job ends."""
@@ -223,6 +244,7 @@ class Worker:
     def _run(self, job: sa.Row[tuple[object, ...]], attempt: int) -> tuple[Job, str]:
         """The notebook on real rows; its outputs are collected, everything else it wrote stays where it is."""
         plan = Plan.model_validate_json(str(job.plan))
+        self._need_allowed(plan)
         with self.context.database.read() as connection:
             policies = policy_files.by_digest(connection, plan.policy)
             manifest = self.planner.manifest(connection, policies, plan.project, World.RUN, versions=plan.datasets)

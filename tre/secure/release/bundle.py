@@ -30,6 +30,7 @@ from tre.secure.context import Context
 from tre.secure.database import tables
 from tre.secure.release import outputs
 from tre.secure.release.planning import Planner
+from tre.secure.settings import AreaFolder
 from tre.statistics.table import Table
 
 SUFFIX = {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt"}
@@ -86,7 +87,7 @@ class Bundler:
             "software": {"tre": tre.__version__},
             "decision": "automatic, by policy" if plan.automatic else "two output checkers",
             "decided_by": deciders,
-            "statistics": [_statistic(r, values[i], entries.get(i), policies) for i, r in enumerate(plan.requests)],
+            "statistics": [_statistic(self.context.area, r, values[i], entries.get(i), policies) for i, r in enumerate(plan.requests)],
             "outputs": [
                 {"name": o.name, "kind": o.kind, "sha256": o.sha256, "findings": json.loads(str(o.findings)),
                  "guarantee": "none: an output without noise, approved by two people"}
@@ -139,7 +140,9 @@ class Bundler:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _statistic(planned: Any, value: Released | None, entry: sa.Row[Any] | None, policies: Policies) -> dict[str, Any]:
+def _statistic(
+    area: AreaFolder, planned: Any, value: Released | None, entry: sa.Row[Any] | None, policies: Policies
+) -> dict[str, Any]:
     delta = policies.populations[planned.population].lifetime.delta
     charged = entry is not None and entry.state in (Charge.RELEASED, Charge.LOST)
     return {
@@ -153,7 +156,7 @@ def _statistic(planned: Any, value: Released | None, entry: sa.Row[Any] | None, 
         "charged_rho": f"{planned.rho_units if charged else 0}e-12",
         "charged_epsilon": round(epsilon_of(planned.rho_units, delta), 6) if charged else 0,
         "delta": delta,
-        "ledger_entry": int(entry.id) if charged and entry is not None else None,
+        "ledger_entry": area.identifier("ledger", str(entry.id)) if charged and entry is not None else None,
         "guarantee": "differential privacy: zCDP by OpenDP's discrete Gaussian, neighbours differ by one person",
         "mechanisms": [m.model_dump(mode="json") for m in value.table.mechanisms] if value is not None else [],
         "table": value.table.digest if value is not None else None,

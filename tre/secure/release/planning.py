@@ -35,6 +35,8 @@ from tre.statistics.request import Request
 from tre.statistics.result import evaluate
 from tre.statistics.table import Table
 
+MAX_REQUESTS = 50
+
 
 class Planner:
     def __init__(self, registry: Registry) -> None:
@@ -92,6 +94,7 @@ class Planner:
                 "The notebook asks for nothing: it has no release and no output.",
                 "Call .release(…) on a dataset, or tre.output(…).",
             )
+        _refuse_clutter(emitted)
         infos = self.manifest(connection, policies, project, World.REHEARSAL).datasets
         seen: set[str] = set()
         requests = []
@@ -140,6 +143,21 @@ class Planner:
         prepared = prepare(request, info.table, delta=info.delta)
         with open_rows(self.registry.twin_view(info.id, info.columns)) as connection:
             return evaluate(connection, prepared)
+
+
+def _refuse_clutter(emitted: Emitted) -> None:
+    """A sandbox may have written the list itself: names must differ, also as files, and the whole must stay small."""
+    names = [n.casefold() for n in (*(r.name for r in emitted.requests), *(o.name for o in emitted.outputs))]
+    if len(set(names)) < len(names):
+        raise RequestError(
+            "name_taken",
+            "Two releases or outputs have the same name.",
+            "Give each its own; capitals make no difference.",
+        )
+    if len(emitted.requests) > MAX_REQUESTS:
+        raise RequestError(
+            "plan_too_large", f"The notebook asks for more than {MAX_REQUESTS} releases.", "Put statistics together."
+        )
 
 
 def _info(infos: Mapping[str, DatasetInfo], request: Request) -> DatasetInfo:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tre.errors import Conflict, NotFound, RequestError
+from tre.errors import Conflict, NotAllowed, NotFound, RequestError
 from tre.messages import DecisionKind, FindingInfo, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
 from tre.rules import lifecycle, permissions
 from tre.rules import notebook as notebooks
@@ -19,6 +19,7 @@ from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Actor, Release
 from tre.rules.policy import Policies
 from tre.secure import audit, ledger
+from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
 from tre.secure.jobs.queue import Queue
@@ -66,9 +67,16 @@ class Desk:
         """What this checker may vote on now, oldest first."""
         found = connection.execute(sa.select(t).where(t.c.state.in_(OPEN)).order_by(t.c.created_at, t.c.id)).all()
         infos = [
-            self.info(connection, r.id, person) for r in found if person not in _members(policies, r.project, r.person)
+            self.info(connection, r.id, person) for r in found if self._may_vote(connection, policies, person, r.id)
         ]
         return [i for i in infos if i.my_vote is None]
+
+    def _may_vote(self, connection: sa.Connection, policies: Policies, person: str, release: str) -> bool:
+        try:
+            self._independent(connection, policies, person, release)
+        except NotAllowed:
+            return False
+        return True
 
     def look(self, policies: Policies, person: str, release: str) -> ReviewInfo:
         """Everything about one release, recorded as a view."""
@@ -145,13 +153,11 @@ class Desk:
 
     def _independent(self, connection: sa.Connection, policies: Policies, person: str, release: str) -> Release:
         found = row(connection, release)
-        permissions.need_independent(policies, person, found.person, found.project)
+        plan = Plan.model_validate_json(self.queue.row(connection, found.job).plan)
+        # Whoever was in the project when the plan was made stays dependent, whatever was applied since.
+        for then in (policies, policy_files.by_digest(connection, plan.policy)):
+            permissions.need_independent(then, person, found.person, found.project)
         return Release(found.state)
-
-
-def _members(policies: Policies, project: str, submitter: str) -> set[str]:
-    members = policies.projects[project].people if project in policies.projects else ()
-    return {submitter, *members}
 
 
 def _output(o: sa.Row[Any]) -> ReviewOutput:

@@ -1,0 +1,47 @@
+"""What a checker reads in a terminal: nothing that a notebook's author wrote can hide or change what stands beside it."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tre.desk import show
+from tre.messages import Plan, ReviewInfo
+from tre.rules.text import visible
+
+TRICKS = ["\x1b[8mhidden\x1b[0m", "\x1b[2K\x1b[1A", "\u202eesrever", "a\rb", "\x07", "\u200b", "\x9b31m"]
+
+
+def _info(**changes):
+    plan = Plan(
+        project="visits", person="ada", notebook="0" * 64, parameters={"query": "age == 25"}, datasets={}, policy="0" * 64,
+        requests=(), outputs=(), costs={}, automatic=False, run=True,
+    )  # fmt: skip
+    fields = {
+        "release": "rel-1", "project": "visits", "person": "ada", "state": "in_review", "submitted": "today", "ready": True,
+        "plan": plan, "notebook_source": "1 + 1", "outputs": (), "my_vote": None, "votes_cast": 0, "comments": (),
+    }  # fmt: skip
+    return ReviewInfo(**(fields | changes))
+
+
+def _shown(info):
+    out = io.StringIO()
+    show.review(Console(file=out, width=200, force_terminal=False), info)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_no_character_acts_on_the_terminal(trick):
+    text = _shown(_info(notebook_source=f"before {trick} after", comments=(trick,)))
+    assert trick not in text
+    assert "before" in text
+    assert visible(trick).count("\\u") == sum(not c.isprintable() for c in trick)
+
+
+def test_markup_is_shown_as_it_is_written():
+    assert "[red]x[/red]" in _shown(_info(notebook_source="[red]x[/red]"))
+
+
+def test_the_parameters_given_are_shown_before_the_code_they_change():
+    text = _shown(_info())
+    assert text.index("query = 'age == 25'") < text.index("1 + 1")
