@@ -5,7 +5,7 @@ charge, noise, signed bundle, and the wait for the next tick, here one second (a
 Beside it `tre rehearse`, so that what a rehearsal takes can be told from what follows it. Every round asks for another
 statistic, as a repeated one would be replayed and cost nothing.
 Both sides start a kernel. Plain papermill also imports, for a second or more, a grammar of nbformat's validator that
-`tre.desk.boxed` does without: a ratio below one is owed to that.
+`tre.desk.kernel` is there to spare: a ratio near or below one is owed to that.
 With `run: always` the notebook is also run on the real rows; the answer does not wait for that, the next round does.
 """
 
