@@ -20,9 +20,7 @@ OURS = re.compile(r"\w+ \[(?P<code>[a-z_]+)\]: (?P<message>.*)\nNext step: (?P<n
 
 def main() -> int:
     source, outbox = Path(sys.argv[1]), Path(sys.argv[2])
-    from papermill.exceptions import PapermillExecutionError
-
-    from tre.desk.kernel import execute
+    from tre.desk.kernel import PapermillExecutionError, execute
 
     parameters = json.loads((source / "parameters.json").read_text())
     try:

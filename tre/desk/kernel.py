@@ -16,7 +16,10 @@ from typing import Any
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 from jupyter_client.manager import AsyncKernelManager  # noqa: E402  # after the line above, which is its point
+from papermill.exceptions import PapermillExecutionError  # noqa: E402
 from traitlets import default  # noqa: E402
+
+__all__ = ["LocalKernelManager", "PapermillExecutionError", "execute"]
 
 
 class LocalKernelManager(AsyncKernelManager):

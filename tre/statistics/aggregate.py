@@ -61,8 +61,14 @@ def _binned(connection: duckdb.DuckDBPyConnection, prepared: Prepared, component
 
 
 def _numbers(components: Sequence[Component]) -> dict[Component, str]:
-    """A name, which no request can spell, for the whole-number column behind each component that has one."""
-    return {c: quote(f"tre:v{i}") for i, c in enumerate(components) if c.column is not None}
+    """A name, which no request can spell, for the whole-number column behind each component that has one.
+
+    Where a number is summed, its presence is counted on the same column: it is NULL in the same rows.
+    """
+    names = {c: quote(f"tre:v{i}") for i, c in enumerate(components) if c.grid is not None}
+    summed = {c.column: name for c, name in names.items() if c.measure is Measure.TOTAL}
+    present = [c for c in components if c.measure is Measure.PRESENT]
+    return names | {c: summed.get(c.column, quote(f"tre:p:{c.column}")) for c in present}
 
 
 def _aggregate(component: Component, numbers: Mapping[Component, str]) -> str:
@@ -86,7 +92,10 @@ def _query(prepared: Prepared, numbers: Mapping[Component, str], wanted: str, *,
         sql = f"SELECT *, {expression} AS {quote(name)} FROM ({sql})"
     tests = [f"coalesce({c}, FALSE)" for c in prepared.conditions] + [_known(g) for g in prepared.groups]
     keys = [quote(g.column) for g in prepared.groups]
-    columns = [PERSON, *keys, *(f"{_whole(c)} AS {name}" for c, name in numbers.items())]
+    wholes: dict[str, str] = {}
+    for component, name in numbers.items():
+        wholes.setdefault(name, _whole(component))  # sums come first: see _numbers
+    columns = [PERSON, *keys, *(f"{whole} AS {name}" for name, whole in wholes.items())]
     where = f" WHERE {' AND '.join(tests)}" if tests else ""
     sql = f"SELECT {', '.join(dict.fromkeys(columns))} FROM ({sql}){where}"
     if binned:

@@ -1,6 +1,6 @@
 """The last step before the box: a script of its own that turns, in the same process, into bubblewrap.
 
-Run as `python -I -S launcher.py FD`; the descriptor holds its order, a JSON object written by `sandbox.py`. It takes
+Run as `python -I -S launcher.py FD`; the descriptor holds its order, a JSON object written by `running.py`. It takes
 these steps:
 1. join the control groups made for this box;
 2. if started as root: in a mount namespace of its own, bind each thing the box needs under /mnt, where the job's user
