@@ -108,7 +108,7 @@ print("loaded", sorted(m for m in sys.modules if m.startswith(("tre.secure", "tr
 
 
 def test_every_module_of_the_desk_loads_where_none_of_the_extras_is_installed():
-    """PyYAML comes with JupyterLab; it is blocked here all the same: the desk does not need it."""
+    """(PyYAML is not among them: papermill, which a desk has, brings it.)"""
     program = BLOCKED.format(names=EXTRAS)
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
