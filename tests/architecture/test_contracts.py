@@ -85,7 +85,6 @@ EXTRAS = (
     "uvicorn",
     "sqlalchemy",
     "alembic",
-    "yaml",
     "polars",
     "sdv",
     "torch",
