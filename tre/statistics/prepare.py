@@ -94,7 +94,10 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Everything known before a row is read. `derived` and `conditions` are compiled DuckDB SQL, in order."""
+    """Everything known before a row is read. `derived` and `conditions` are compiled DuckDB SQL, in order.
+
+    `cells` is how many numbers the answer has.
+    """
 
     request: Request
     columns: tuple[str, ...]
@@ -104,6 +107,7 @@ class Prepared:
     groups: tuple[Group, ...]
     components: tuple[Component, ...]
     rho_units: int
+    cells: int
     uses: Mapping[str, tuple[Component, ...]]
 
     @property
@@ -119,7 +123,8 @@ class Prepared:
 def prepare(request: Request, schema: TableSchema, *, delta: float) -> Prepared:
     """Raises RequestError with a code for whatever the schema or the language does not allow."""
     builder = _Builder(request, schema)
-    _limit(sum(builder.shown(statistic) for statistic in request.statistics.values()))
+    cells = sum(builder.shown(statistic) for statistic in request.statistics.values())
+    _limit(cells)
     uses = {label: builder.components(statistic) for label, statistic in request.statistics.items()}
     distinct = tuple(dict.fromkeys(c for parts in uses.values() for c in parts))
     rho_units = rho_of(request.epsilon, delta)
@@ -134,6 +139,7 @@ def prepare(request: Request, schema: TableSchema, *, delta: float) -> Prepared:
         groups=builder.groups,
         components=distinct,
         rho_units=rho_units,
+        cells=cells,
         uses=uses,
     )
 

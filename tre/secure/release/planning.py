@@ -36,6 +36,8 @@ from tre.statistics.result import evaluate
 from tre.statistics.table import Table
 
 MAX_REQUESTS = 50
+# Together they take the gateway a few seconds and some hundred megabytes at most.
+MAX_PLAN_CELLS = 200_000
 
 
 class Planner:
@@ -97,9 +99,13 @@ class Planner:
         _refuse_clutter(emitted)
         infos = self.manifest(connection, policies, project, World.REHEARSAL).datasets
         seen: set[str] = set()
+        cells = 0
         requests = []
         for item in emitted.requests:
             info = _info(infos, item.request)
+            cells += prepare(item.request, info.table, delta=info.delta).cells
+            if cells > MAX_PLAN_CELLS:
+                raise _too_large(f"{MAX_PLAN_CELLS:,} numbers")
             known = ledger.stored(connection, project=project, version=info.version, digest=item.request.digest)
             requests.append(
                 self._planned(item.name, item.request, info, known=known, repeated=item.request.digest in seen)
@@ -155,9 +161,13 @@ def _refuse_clutter(emitted: Emitted) -> None:
             "Give each its own; capitals make no difference.",
         )
     if len(emitted.requests) > MAX_REQUESTS:
-        raise RequestError(
-            "plan_too_large", f"The notebook asks for more than {MAX_REQUESTS} releases.", "Put statistics together."
-        )
+        raise _too_large(f"{MAX_REQUESTS} releases")
+
+
+def _too_large(limit: str) -> RequestError:
+    return RequestError(
+        "plan_too_large", f"The notebook asks for more than {limit}.", "Ask for less at once, or in several notebooks."
+    )
 
 
 def _info(infos: Mapping[str, DatasetInfo], request: Request) -> DatasetInfo:
