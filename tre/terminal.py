@@ -19,6 +19,9 @@ from rich.table import Table
 
 from tre.errors import TreError
 
+# What the extra `secure` brings.
+EXTRA = {"alembic", "fastapi", "polars", "sqlalchemy", "uvicorn", "yaml"}
+
 
 def say() -> Console:
     return Console(highlight=False, soft_wrap=False)
@@ -66,6 +69,12 @@ def run(group: click.Group) -> None:
         click.echo(f"error [{error.code}]: {error.message}", err=True)
         click.echo(f"next step: {error.next_step}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        click.echo(f"error [extra_missing]: {error.name} is not installed: this needs the secure side", err=True)
+        click.echo('next step: pip install "tre[secure]"', err=True)
+        sys.exit(1)
     except (OSError, UnicodeError, json.JSONDecodeError) as error:
         place = getattr(error, "filename", None)
         what = (
