@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -214,7 +215,8 @@ class Demo:
         console.print(f"JupyterLab for ada, in {home}; the gateway is at {self.url}. Stop with Ctrl-C.")
         subprocess.run(
             [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home}", *_as_root()],
-            env=os.environ | self.desk("ada"),
+            # the commands are at hand in JupyterLab's terminals, too
+            env=os.environ | self.desk("ada") | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
             check=False,
         )
 
@@ -248,6 +250,7 @@ def main() -> None:
     parser.add_argument("--desk-only", type=Path, metavar="HOME", help="only make twins, into this desk (TRE_HOME)")
     arguments = parser.parse_args()
     demo = Demo(arguments.folder.resolve())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the gateway is stopped too
     try:
         if arguments.desk_only:
             demo.desk_only(arguments.desk_only)
