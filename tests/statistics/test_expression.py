@@ -73,7 +73,7 @@ REFUSED = [
     "read_text('/etc/passwd')", "sex || pg_read_file('x')", "age IN (SELECT age FROM rows)", "t.age > 1", "rows.age",
     "CASE sex WHEN 'f' THEN 1 END", "sex + 1", "age = 'f'", "ill + 1", "age LIKE '1%'", "sex LIKE sex", "now()",
     "CURRENT_DATE", "age::BLOB", "getenv('HOME')", "[1, 2]", "{'a': 1}", "x -> x + 1", "age IS TRUE", "$1", "?",
-    "SELECT 1", "1e999", "", "age >", "'" * 3, "age" + " + age" * 300, "(" * 60 + "age" + ")" * 60,
+    "SELECT 1", "1e999", "", "age >", "'" * 3, "age" + " + age" * 300, "(" * 60 + "age" + ")" * 60, "NOT " * 60 + "ill",
     "n BETWEEN SYMMETRIC 5 AND 0", "FLOOR(n, 2)", "ROUND(n, 1, 2)", "LENGTH(sex, 'x')", "CAST(n AS DECIMAL(3, 1))",
     "sex LIKE 'a' ESCAPE '!'", "sex ILIKE 'a'", "n <> ALL (1)", "ABS(DISTINCT n)", "n IS DISTINCT FROM 1", "0x1F",
     "sex = E'a'", "n // 2", "CAST(sex AS INTEGER FORMAT 'x')", "COALESCE(n IGNORE NULLS, 1)", "LOG(2, n)",
@@ -97,6 +97,11 @@ def test_what_is_not_in_the_language_is_refused_with_a_code(text):
     with pytest.raises(RequestError) as refused:
         compile_expression(text, SCOPE)
     assert refused.value.code in ("expression_refused", "column_unknown")
+
+
+def test_a_nested_expression_is_compiled_once():
+    """Thirty NOTs take thirty steps, not two to the power of thirty."""
+    assert compile_expression("NOT " * 30 + "ill", SCOPE).sql.count("NOT") == 30
 
 
 def test_an_unknown_column_is_named_beside_those_there_are():

@@ -95,6 +95,29 @@ def test_groups_come_from_the_schema_or_the_expression_in_declared_order():
     assert keys == [(b, s) for b in ("young", "old") for s in ("a", "b", "c", None)]
 
 
+@pytest.mark.parametrize(
+    ("expression", "keys"),
+    [
+        ("age >= 18", (False, True)),  # age is required: it cannot be missing
+        ("sex = 'f' AND age < 40", (False, True)),
+        ("cost > 5", (False, True, None)),
+        ("sex = 'f' OR cost > 5", (False, True, None)),
+        ("cost IS NULL", (False, True)),
+        ("age + 1 > 5", (False, True, None)),  # arithmetic may overflow
+        ("CASE WHEN cost > 5 THEN 'much' ELSE 'little' END", ("much", "little")),
+        ("CASE WHEN cost > 5 THEN 'much' END", ("much", None)),
+        ("COALESCE(site, 'none')", None),
+        ("CASE WHEN age > 5 THEN sex END", None),
+    ],
+)
+def test_a_missing_group_is_there_only_where_something_can_be_missing(expression, keys):
+    request = GOOD | {"derive": [{"name": "it", "expression": expression}], "group_by": [{"column": "it"}]}
+    if keys is None:
+        assert _refusal(**request).code == "keys_unknown"
+    else:
+        assert prepare(parse(request), SCHEMA, delta=1e-6).groups[0].keys == keys
+
+
 def test_a_mean_and_a_count_share_one_vector_where_nothing_can_be_missing():
     both = {"n": {"kind": "count"}, "m": {"kind": "mean", "column": "age"}}
     assert len(prepare(parse(GOOD | {"statistics": both}), SCHEMA, delta=1e-6).components) == 2

@@ -8,7 +8,7 @@ division by zero, overflow, logarithms of nothing and bad casts are NULL. Unknow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,8 +42,11 @@ class Compiled:
     nullable: bool = True
 
 
-def compile_expression(text: str, scope: Mapping[str, Kind]) -> Compiled:
-    """`text` over the columns of `scope`. Raises RequestError with code expression_refused or column_unknown."""
+def compile_expression(text: str, scope: Mapping[str, Kind], *, required: Collection[str] = ()) -> Compiled:
+    """`text` over the columns of `scope`, of which those `required` are never NULL.
+
+    Raises RequestError with code expression_refused or column_unknown.
+    """
     if len(text) > MAX_TEXT:
         raise _refused(f"it has more than {MAX_TEXT} characters")
     try:
@@ -52,7 +55,7 @@ def compile_expression(text: str, scope: Mapping[str, Kind]) -> Compiled:
         raise _refused("it is not a SQL expression") from None
     if sum(1 for _ in tree.walk()) > MAX_NODES:
         raise _refused(f"it has more than {MAX_NODES} parts")
-    inner = _Compiler(scope).compile(tree, 0)
+    inner = _Compiler(scope, required).compile(tree, 0)
     return Compiled(f"TRY({_finite(inner)})", inner.kind, inner.values, inner.nullable)
 
 
@@ -115,8 +118,9 @@ _ARGUMENTS: dict[type[exp.Expr], set[str]] = {
 
 
 class _Compiler:
-    def __init__(self, scope: Mapping[str, Kind]) -> None:
+    def __init__(self, scope: Mapping[str, Kind], required: Collection[str]) -> None:
         self.scope = scope
+        self.required = required
 
     def compile(self, node: exp.Expr, depth: int) -> Compiled:
         if depth > MAX_DEPTH:
@@ -146,7 +150,7 @@ class _Compiler:
             exp.Null: lambda _n, _: Compiled("NULL", Kind.NULL, ()),
             exp.Paren: lambda n, sub: sub(n.this),
             exp.Neg: lambda n, sub: Compiled(f"(-{_sql(sub(n.this), Kind.NUMBER)})", Kind.NUMBER),
-            exp.Not: lambda n, sub: _truth(f"(NOT {_sql(sub(n.this), Kind.BOOLEAN)})"),
+            exp.Not: _not,
             exp.And: lambda n, sub: _logic("AND", n, sub),
             exp.Or: lambda n, sub: _logic("OR", n, sub),
             exp.Div: _divide,
@@ -182,14 +186,16 @@ class _Compiler:
             )
         kind = self.scope[name]
         # All arithmetic is in doubles: whole-number overflow does not exist there.
-        return Compiled(quote(name), kind, (False, True) if kind is Kind.BOOLEAN else None)
+        values = (False, True) if kind is Kind.BOOLEAN else None
+        return Compiled(quote(name), kind, values, nullable=name not in self.required)
 
 
 _Sub = Callable[[exp.Expr], Compiled]
 
 
-def _truth(sql: str) -> Compiled:
-    return Compiled(sql, Kind.BOOLEAN, (False, True))
+def _truth(sql: str, *parts: Compiled) -> Compiled:
+    """A boolean, NULL only where one of its parts can be."""
+    return Compiled(sql, Kind.BOOLEAN, (False, True), nullable=any(p.nullable for p in parts))
 
 
 def _sql(part: Compiled, wanted: Kind) -> str:
@@ -212,12 +218,19 @@ def _literal(node: exp.Expr, _: _Sub) -> Compiled:
     number = float(text)
     if not math.isfinite(number):
         raise _refused("a number is too large")
-    return Compiled(text if text.isdigit() and len(text) < 16 else f"CAST({number!r} AS DOUBLE)", Kind.NUMBER)
+    sql = text if text.isdigit() and len(text) < 16 else f"CAST({number!r} AS DOUBLE)"
+    return Compiled(sql, Kind.NUMBER, nullable=False)
+
+
+def _not(node: exp.Expr, sub: _Sub) -> Compiled:
+    part = sub(node.this)
+    return _truth(f"(NOT {_sql(part, Kind.BOOLEAN)})", part)
 
 
 def _logic(word: str, node: exp.Expr, sub: _Sub) -> Compiled:
-    left, right = (_sql(sub(node.args[a]), Kind.BOOLEAN) for a in ("this", "expression"))
-    return _truth(f"({left} {word} {right})")
+    parts = [sub(node.args[a]) for a in ("this", "expression")]
+    left, right = (_sql(p, Kind.BOOLEAN) for p in parts)
+    return _truth(f"({left} {word} {right})", *parts)
 
 
 def _arithmetic(node: exp.Expr, sub: _Sub) -> Compiled:
@@ -240,7 +253,7 @@ def _comparison(node: exp.Expr, sub: _Sub) -> Compiled:
     parts = [sub(node.args["this"]), sub(node.args["expression"])]
     _same(_dates(parts))
     left, right = (_finite(p) for p in _dates(parts))
-    return _truth(f"({left} {_COMPARE[type(node)]} {right})")
+    return _truth(f"({left} {_COMPARE[type(node)]} {right})", *_dates(parts))
 
 
 def _dates(parts: list[Compiled]) -> list[Compiled]:
@@ -260,14 +273,14 @@ def _in(node: exp.Expr, sub: _Sub) -> Compiled:
     parts = [sub(node.this), *(sub(c) for c in choices)]
     _same(_dates(parts))
     first, *rest = (_finite(p) for p in _dates(parts))
-    return _truth(f"({first} IN ({', '.join(rest)}))")
+    return _truth(f"({first} IN ({', '.join(rest)}))", *_dates(parts))
 
 
 def _between(node: exp.Expr, sub: _Sub) -> Compiled:
     parts = _dates([sub(node.args[a]) for a in ("this", "low", "high")])
     _same(parts)
     value, low, high = (_finite(p) for p in parts)
-    return _truth(f"({value} BETWEEN {low} AND {high})")
+    return _truth(f"({value} BETWEEN {low} AND {high})", *parts)
 
 
 def _is_null(node: exp.Expr, sub: _Sub) -> Compiled:
@@ -280,7 +293,9 @@ def _like(node: exp.Expr, sub: _Sub) -> Compiled:
     if not isinstance(node.expression, exp.Literal):
         raise _refused("LIKE takes a constant pattern")
     word = "NOT LIKE" if node.args.get("negate") else "LIKE"
-    return _truth(f"({_sql(sub(node.this), Kind.TEXT)} {word} {_sql(sub(node.expression), Kind.TEXT)})")
+    parts = [sub(node.this), sub(node.expression)]
+    left, right = (_sql(p, Kind.TEXT) for p in parts)
+    return _truth(f"({left} {word} {right})", *parts)
 
 
 def _case(node: exp.Expr, sub: _Sub) -> Compiled:

@@ -151,6 +151,7 @@ class _Builder:
         # The identifier is for counting people, not for filters: a filter on it would single a person out.
         self.fields = {f.name: f for f in schema.fields if f.name != schema.unit.field}
         self.scope = {name: _KINDS[f.type] for name, f in self.fields.items()}
+        self.required = {name for name, f in self.fields.items() if f.constraints.required}
         self.derived: dict[str, Compiled] = {}
         for item in request.derive:
             self._derive(item.name, item.expression)
@@ -164,10 +165,11 @@ class _Builder:
     def _derive(self, name: str, text: str) -> None:
         if name in self.scope or name == self.schema.unit.field:
             raise RequestError("column_taken", f"There is already a column {name!r}.", "Give the new one another name.")
-        compiled = compile_expression(text, self.scope)
+        compiled = compile_expression(text, self.scope, required=self.required)
         if compiled.kind is Kind.NULL:
             raise RequestError("expression_refused", f"{name!r} is always NULL.", "Derive something from a column.")
         self.derived[name] = compiled
+        self.required |= set() if compiled.nullable else {name}
         self.scope[name] = compiled.kind
 
     def _condition(self, text: str) -> str:
