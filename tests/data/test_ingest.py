@@ -228,6 +228,7 @@ def test_same_rows_same_bytes_whatever_their_order_and_file(tmp_path: Path) -> N
     assert other.sha256 != one.sha256
 
 
+@pytest.mark.slow
 def test_the_order_of_codes_says_nothing_of_the_order_of_identifiers(tmp_path: Path) -> None:
     take(tmp_path, csv(tmp_path, *({"person": f"p{i:03d}"} for i in range(200))))
     frame = pd.read_parquet(tmp_path / "out.parquet")
@@ -250,6 +251,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, k=st.integers(1, 3), data=st.data())
 def test_bounding_a_person_depends_on_that_persons_rows_alone(

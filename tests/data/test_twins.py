@@ -100,6 +100,7 @@ def fits(frame: pd.DataFrame, schema: TableSchema, folder: Path) -> pd.DataFrame
     return twin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_valid_twin_fits_its_schema(tmp_path: Path, name: str) -> None:
     schema = SCHEMAS[name]
@@ -126,6 +127,7 @@ def test_the_valid_tier_is_given_no_data() -> None:
     assert list(inspect.signature(sample_valid).parameters) == ["schema", "rows", "seed"]
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_a_valid_twin() -> None:
     one, same, other = (sample_valid(EVERYTHING, rows=50, seed=s) for s in (1, 1, 2))
     pd.testing.assert_frame_equal(one, same)
@@ -240,6 +242,7 @@ def test_cells_are_public_and_cover_the_declared_range(name: str) -> None:
         assert cells.missing is not (field.constraints.required or field.name in schema.primary_key)
 
 
+@pytest.mark.slow
 def test_every_row_is_counted_once_in_every_margin(tmp_path: Path) -> None:
     for i, (name, schema) in enumerate(SCHEMAS.items()):
         real = ingested(sample_valid(schema, rows=300, seed=i), schema, tmp_path)
@@ -261,6 +264,7 @@ def test_counts_are_of_bounded_rows(tmp_path: Path) -> None:
 PEOPLE = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=2, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(people=PEOPLE)
 def test_no_person_moves_a_margin_by_more_than_the_noise_is_made_for(
@@ -290,6 +294,7 @@ def test_noise_is_for_the_sensitivity_and_its_cost_for_the_budget(tmp_path: Path
     assert again != margins
 
 
+@pytest.mark.slow
 def test_margins_are_small_json_and_hold_nothing_else(tmp_path: Path) -> None:
     schema = SCHEMAS["everything"]
     real = ingested(sample_valid(schema, rows=100, seed=1), schema, tmp_path)

@@ -581,6 +581,7 @@ def test_nothing_stays_of_a_box(area: Area) -> None:
     assert not [old for home in homes for old in home.glob(f"tre-box-{os.getpid()}-*")]
 
 
+@pytest.mark.slow
 def test_a_notebook_runs(area: Area) -> None:
     import nbformat
 

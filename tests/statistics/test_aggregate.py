@@ -77,6 +77,7 @@ awkward = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(awkward, max_size=12))
 def test_no_value_breaks_an_aggregate(tmp_path_factory, values):
@@ -98,6 +99,7 @@ ends = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(ends, ends, st.sampled_from(["sum", "mean", "variance", "histogram", "quantile"]), st.integers(2, 10_000))
 def test_no_accepted_bounds_can_make_any_row_fail(parquet, low, high, kind, bins):

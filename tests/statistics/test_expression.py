@@ -122,6 +122,7 @@ arithmetic = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(arithmetic)
 def test_no_expression_can_fail_on_a_value_and_none_gives_nan(text):

@@ -52,6 +52,7 @@ def _distances(tmp, people, grouped):
         yield component, largest
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(person_rows, min_size=1, max_size=3), st.booleans())
 def test_no_person_changes_a_vector_by_more_than_is_declared(tmp_path_factory, people, grouped):
