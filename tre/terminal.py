@@ -55,7 +55,8 @@ def plain(value: Any) -> Any:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     made = Table(title=title, title_justify="left", header_style="bold", title_style="bold")
     for name in columns:
-        made.add_column(name, overflow="fold")
+        # what one copies stays in one piece
+        made.add_column(name, overflow="fold", no_wrap=name in ("id", "release", "account", "entry"))
     for row in rows:
         made.add_row(*("" if v is None else str(v) for v in row))
     return made

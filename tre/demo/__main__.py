@@ -192,6 +192,9 @@ class Demo:
                 f"[bold]{b['kind']} {b['account']}[/bold]: spent epsilon {b['used_epsilon']:.3f} of {b['limit_epsilon']:.1f} "
                 f"(delta {b['delta']:g}); epsilon {b['left_epsilon']:.3f} still fits."
             )
+        from tre.desk.show import ADDING_UP
+
+        console.print(ADDING_UP)
         console.print(
             "\nEach ± holds the true value on the real rows in 95 of 100 releases. What anyone can learn about one person from "
             "all of it together is bounded by the epsilon spent; the output without noise is outside that promise, and its "

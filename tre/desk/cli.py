@@ -155,7 +155,8 @@ def rehearse(notebook: Path, project: str, parameters: Any, strip: bool, show: C
     Example: tre rehearse analysis.ipynb --project visits
     """
     view = _rehearsed(_client(), _submission(notebook, project, parameters, strip), show)
-    show.print(f"Confirm it: tre submit {notebook} --project {project}, or tre confirm {view.id}")
+    if all(c.affordable for c in view.costs):
+        show.print(f"Nothing was charged. To let it go as it is: tre confirm {view.id}; else: tre withdraw {view.id}")
     return view
 
 
@@ -165,7 +166,8 @@ def _rehearsed(client: Any, submission: Submission, show: Console) -> JobView:
     if view.failure is not None:
         from tre.desk import show as shows
 
-        shows.failure(show, view.failure)
+        if view.failure.code == "notebook_failed":
+            show.print(view.failure.traceback[-3_000:], markup=False)
         raise TreError(view.failure.code, view.failure.message, view.failure.next_step)
     from tre.desk import show as shows
 
@@ -202,7 +204,9 @@ def submit(notebook: Path, project: str, parameters: Any, strip: bool, yes: bool
     """
     client = _client()
     view = _rehearsed(client, _submission(notebook, project, parameters, strip), show)
-    if not yes and not click.confirm("Confirm this plan? Its cost will be reserved.", err=True):
+    # What does not fit is refused below, with what would: no need to ask.
+    fits = all(c.affordable for c in view.costs)
+    if fits and not yes and not click.confirm("Confirm this plan? Its cost will be reserved.", err=True):
         client.withdraw(view.id)
         raise Conflict(
             "not_confirmed", "The plan was not confirmed; nothing was charged.", "Submit again when you wish."
@@ -312,7 +316,10 @@ def releases(show: Console) -> Any:
     Example: tre releases
     """
     found = _client().releases()
-    rows = [(r.id, r.project, r.updated, r.statistics, r.outputs, json.dumps(r.charged)) for r in found]
+    rows = [
+        (r.id, r.project, r.updated, r.statistics, r.outputs, ", ".join(f"{e:.3f}" for e in r.charged.values()) or "0")
+        for r in found
+    ]
     show.print(table("Releases", ("id", "project", "released", "statistics", "outputs", "charged epsilon"), rows))
     return found
 
@@ -405,14 +412,21 @@ def review(release: str, decision: str | None, comment: str, save: Path | None, 
     client = _client()
     if decision is not None:
         info = client.vote(release, Vote(decision=DecisionKind(decision), comment=comment))
-        show.print(f"Your vote on {release} is recorded: {decision}.")
+        both = info.votes_cast == 2
+        then = (
+            "Both have voted: it is decided."
+            if both
+            else "The other checker's vote is still to come, or hidden from you."
+        )
+        show.print(f"Your vote on {release} is recorded: {decision}. {then}")
         return info
     info = client.review(release)
-    shows.review(show, info)
+    contents = {o.name: client.review_output(release, o.name) for o in info.outputs if o.present}
+    shows.review(show, info, contents)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
         for output in info.outputs:
-            if output.present:
+            if output.name in contents:
                 suffix = {"table": "csv", "figure": "png", "text": "txt"}[output.kind.value]
-                (save / f"{output.name}.{suffix}").write_bytes(client.review_output(release, output.name))
+                (save / f"{output.name}.{suffix}").write_bytes(contents[output.name])
     return info

@@ -54,10 +54,11 @@ def output(name: str, thing: Any, *, context: str) -> Output:
     workspace = current()
     workspace.emit_output(name, kind, context.strip(), content)
     released = workspace.released_output(name)
-    if released is not None and released[0].kind is kind:
+    # The same name is not enough: another notebook's output may be called so. What it shows must be said in the same words.
+    if released is not None and (released[0].kind, released[0].context) == (kind, context.strip()):
         item, bundle = released
         known = "RELEASED" if bundle.key_known else "UNVERIFIED, signed with a key that this desk does not know"
-        badge = f"{known}: in {bundle.release}, approved by two output checkers, without noise"
+        badge = f"{known}: in {bundle.release}, made by that release's notebook, approved by two output checkers, without noise"
         return Output(name, kind, (bundle.folder / item.file).read_bytes(), badge)
     if workspace.world is World.RUN:
         return Output(name, kind, content, "INSIDE: proposed for release, not yet decided")

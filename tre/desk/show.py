@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
+
 from rich import markup
 from rich.console import Console
 
-from tre.messages import Balance, Failure, JobView, Plan, ReviewInfo, Stage
+from tre.messages import Balance, Failure, JobView, OutputKind, Plan, ReviewInfo, Stage
 from tre.rules.text import visible
 from tre.terminal import table
 
@@ -14,6 +17,11 @@ def escape(text: str) -> str:
     """Somebody's words, as they may be shown: neither markup nor the terminal obeys them."""
     return markup.escape(visible(text))
 
+
+ADDING_UP = (
+    "Losses add up in zCDP's rho, more slowly than epsilons do: two releases at 0.5 cost less than 1, and used and "
+    "still-fitting epsilon do not sum to the limit."
+)
 
 SENTENCE = {
     Stage.REHEARSING: "being rehearsed on the synthetic twin",
@@ -33,7 +41,7 @@ def plan(console: Console, view: JobView) -> None:
     """What will leave, what it costs, and what to expect."""
     if view.plan is None:
         return
-    console.print(f"\n[bold]The plan[/bold] {view.plan_digest}", "— what will leave, and nothing else\n")
+    console.print(f"\n[bold]The plan[/bold] {(view.plan_digest or '')[:12]}", "— what will leave, and nothing else\n")
     if view.plan.requests:
         console.print(
             table(
@@ -77,7 +85,10 @@ def job(console: Console, view: JobView) -> None:
     if view.failure is not None:
         failure(console, view.failure)
     if view.release is not None:
-        console.print(f"Release: {view.release}")
+        label = "Release" if view.stage is Stage.RELEASED else "Release request"
+        console.print(f"{label}: {view.release}")
+        if not view.stage.final:
+            console.print(f"Follow it: tre job {view.id} --wait")
     for comment in view.comments:
         console.print(f"A checker wrote: {escape(comment)}")
     if view.stage is Stage.RELEASED:
@@ -93,14 +104,14 @@ def balances(console: Console, found: list[Balance]) -> None:
             f"{b.used_epsilon:.3f}",
             f"{b.left_epsilon:.3f}",
             f"{b.delta:g}",
-            _bar(b),
+            _bar(b) if console.width >= 100 else "",
         )
         for b in found
     ]
     console.print(
         table("Privacy budget", ("account", "kind", "limit epsilon", "used", "still fits", "delta", ""), rows)
     )
-    console.print("Losses add up in rho, not in epsilon: used and still-fitting epsilon do not sum to the limit.")
+    console.print(ADDING_UP)
 
 
 def _bar(b: Balance) -> str:
@@ -108,7 +119,23 @@ def _bar(b: Balance) -> str:
     return "█" * filled + "░" * (20 - filled)
 
 
-def review(console: Console, info: ReviewInfo) -> None:
+def _content(console: Console, kind: OutputKind, content: bytes) -> None:
+    """What is to be decided on, as far as a terminal can show it."""
+    if kind is OutputKind.FIGURE:
+        console.print("  a picture: see it with --save FOLDER")
+        return
+    lines = content.decode().splitlines()
+    if kind is OutputKind.TABLE:
+        header, *rows = list(csv.reader(lines))
+        console.print(table("", [escape(h) for h in header], [[escape(v) for v in row] for row in rows[:30]]))
+    else:
+        console.print(escape("\n".join(lines[:60])), soft_wrap=True)
+    more = len(lines) - 31 if kind is OutputKind.TABLE else len(lines) - 60
+    if more > 0:
+        console.print(f"  and {more} lines more: see them with --save FOLDER")
+
+
+def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | None = None) -> None:
     console.print(
         f"[bold]{info.release}[/bold] from {escape(info.person)}, project {escape(info.project)}, {info.submitted}: {info.state}"
     )
@@ -116,6 +143,8 @@ def review(console: Console, info: ReviewInfo) -> None:
         console.print(f"\n[bold]{o.name}[/bold] ({o.kind.value}) — {escape(o.context)}")
         if not o.present:
             console.print("  [red]the run did not produce it[/red]")
+        if contents and o.name in contents:
+            _content(console, o.kind, contents[o.name])
         for f in o.findings:
             colour = {"pass": "green", "review": "yellow"}.get(f.verdict, "red")
             console.print(f"  [{colour}]{f.verdict}[/{colour}] {f.rule}: {escape(f.message)}")
@@ -129,13 +158,15 @@ def review(console: Console, info: ReviewInfo) -> None:
             )
         )
     for r in info.plan.requests:
-        console.print(escape(r.request.model_dump_json()))
+        console.print(escape(r.request.model_dump_json(exclude_defaults=True)), soft_wrap=True)
     if info.plan.parameters:
         console.print(
             "\n[bold]Parameters[/bold] given at submission: they take the place of what the notebook's own cell says"
         )
         for name, value in info.plan.parameters.items():
             console.print(f"  {escape(name)} = {escape(repr(value))}")
-    console.print(f"\n[bold]The submitted notebook[/bold] {info.plan.notebook}\n{escape(info.notebook_source)}\n")
+    console.print(
+        f"\n[bold]The submitted notebook[/bold] {info.plan.notebook}\n{escape(info.notebook_source)}\n", soft_wrap=True
+    )
     for comment in info.comments:
         console.print(f"Comment: {escape(comment)}")

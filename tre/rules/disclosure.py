@@ -62,7 +62,7 @@ def _small_counts(name: str, column: Sequence[str], threshold: int) -> Finding:
     numbers = [int(text) for text in column if text.strip().isascii() and text.strip().isdigit()]
     small = sum(1 for n in numbers if 0 < n < threshold)
     if not small:
-        return Finding("threshold", Verdict.PASS, f"Column {name!r}: no whole number below {threshold}.")
+        return Finding("threshold", Verdict.PASS, f"Column {name!r}: no whole number from 1 to {threshold - 1}.")
     message = (
         f"Column {name!r}: {small} whole numbers from 1 to {threshold - 1}. If they count people, they are too small."
     )

@@ -185,6 +185,7 @@ def budget(dataset: str | None, area: Path | None, show: Console) -> Any:
             (e["entry"], e["at"], e["purpose"], e["project"], e["release"], f"{e['epsilon_alone']:.4g}", e["state"])
             for e in b["history"]
         ]
+        show.print("Losses add up in zCDP's rho, more slowly than epsilons do.")
         show.print(table("Charges", ("entry", "at", "for", "project", "release", "epsilon alone", "state"), history))
     return found
 

@@ -162,10 +162,25 @@ class _Builder:
         self.cells = math.prod(len(g.keys) for g in self.groups)
         _limit(self.cells)
 
+    def _compile(self, text: str) -> Compiled:
+        try:
+            return compile_expression(text, self.scope, required=self.required)
+        except RequestError as refused:
+            if refused.code == "column_unknown" and f"column {self.schema.unit.field!r}" in refused.message:
+                raise self._identifier() from None
+            raise
+
+    def _identifier(self) -> RequestError:
+        return RequestError(
+            "column_unknown",
+            f"{self.schema.unit.field!r} says whose a row is; it is there for no filter, group or statistic.",
+            "Count people with tre.count_people(); single people are never selected.",
+        )
+
     def _derive(self, name: str, text: str) -> None:
         if name in self.scope or name == self.schema.unit.field:
             raise RequestError("column_taken", f"There is already a column {name!r}.", "Give the new one another name.")
-        compiled = compile_expression(text, self.scope, required=self.required)
+        compiled = self._compile(text)
         if compiled.kind is Kind.NULL:
             raise RequestError("expression_refused", f"{name!r} is always NULL.", "Derive something from a column.")
         self.derived[name] = compiled
@@ -173,7 +188,7 @@ class _Builder:
         self.scope[name] = compiled.kind
 
     def _condition(self, text: str) -> str:
-        compiled = compile_expression(text, self.scope)
+        compiled = self._compile(text)
         if compiled.kind is not Kind.BOOLEAN:
             raise RequestError("expression_refused", "A filter must be true or false.", "Compare something in it.")
         return compiled.sql
@@ -208,6 +223,8 @@ class _Builder:
         return (*values, None) if nullable else tuple(values)
 
     def _kind(self, column: str) -> Kind:
+        if column == self.schema.unit.field:
+            raise self._identifier()
         if column not in self.scope:
             raise RequestError(
                 "column_unknown",

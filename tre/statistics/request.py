@@ -140,6 +140,8 @@ def explain(error: ValidationError) -> RequestError:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(p) for p in first["loc"])
     reason = first["msg"].removeprefix("Value error, ")
+    if place == "statistics" and first["type"] == "too_short":
+        reason = "it asks for nothing; add at least one statistic, for instance n=tre.count()"
     code = "request_invalid"
     if "epsilon" in place or reason.startswith("epsilon"):
         code = "epsilon_invalid"
