@@ -45,3 +45,26 @@ def test_markup_is_shown_as_it_is_written():
 def test_the_parameters_given_are_shown_before_the_code_they_change():
     text = _shown(_info())
     assert text.index("query = 'age == 25'") < text.index("1 + 1")
+
+
+def test_a_request_is_shown_with_the_kind_of_every_statistic():
+    from tre.messages import PlannedRequest
+    from tre.statistics.request import parse
+
+    request = parse({"dataset": "toy", "statistics": {"rows": {"kind": "count"}}, "epsilon": 1.0})
+    planned = PlannedRequest(
+        name="all", request=request, digest=request.digest, population="toy-people", dataset_version="v", rho_units=1,
+        replayed=False, expected_error={"rows": 3},
+    )  # fmt: skip
+    plan = _info().plan.model_copy(update={"requests": (planned,)})
+    assert '"rows":{"kind":"count"}' in _shown(_info(plan=plan))
+
+
+def test_what_is_to_be_decided_on_is_on_the_screen():
+    from tre.messages import OutputKind, ReviewOutput
+
+    output = ReviewOutput(name="t", kind=OutputKind.TABLE, context="c", present=True, digest="0" * 64, findings=())
+    out = io.StringIO()
+    show.review(Console(file=out, width=200), _info(outputs=(output,)), {"t": b"site,n\nA\x1b[8m,12\n"})
+    assert "12" in out.getvalue()
+    assert "\x1b[8m" not in out.getvalue()
