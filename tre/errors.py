@@ -99,10 +99,3 @@ class Unreachable(TreError):
 
     exit_code = 11
     http_status = 503
-
-
-class Lost(TreError):
-    """A charged draw was interrupted before it was stored; it is never repeated under the same charge."""
-
-    exit_code = 12
-    http_status = 409

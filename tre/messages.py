@@ -16,11 +16,10 @@ from tre.rules.schema import Closed, Identifier, TableSchema
 from tre.statistics.request import Request
 from tre.statistics.table import Table
 
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+LABEL = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+Label = Annotated[str, Field(pattern=LABEL)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Parameter = str | int | float | bool | None
-
-MAX_NOTEBOOK_BYTES = 10 * 2**20
 
 
 class World(StrEnum):
@@ -35,6 +34,11 @@ class OutputKind(StrEnum):
     TABLE = "table"
     FIGURE = "figure"
     TEXT = "text"
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its file, here and in a bundle."""
+        return {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt"}[self]
 
 
 class SyntheticLabel(Closed):

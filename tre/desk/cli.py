@@ -427,6 +427,5 @@ def review(release: str, decision: str | None, comment: str, save: Path | None, 
         save.mkdir(parents=True, exist_ok=True)
         for output in info.outputs:
             if output.name in contents:
-                suffix = {"table": "csv", "figure": "png", "text": "txt"}[output.kind.value]
-                (save / f"{output.name}.{suffix}").write_bytes(contents[output.name])
+                (save / f"{output.name}.{output.kind.suffix}").write_bytes(contents[output.name])
     return info

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from tre.desk.release import Origin, Release
 from tre.desk.workspace import Workspace
 from tre.errors import RequestError
-from tre.messages import DatasetInfo, World
+from tre.messages import LABEL, DatasetInfo, World
 from tre.statistics.aggregate import open_rows
 from tre.statistics.prepare import prepare
 from tre.statistics.request import Statistic, parse
@@ -147,7 +147,7 @@ def _checked(name: str) -> str:
     """A label is letters, digits, - and _: it becomes part of a file name in the bundle."""
     import re
 
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
+    if not isinstance(name, str) or not re.fullmatch(LABEL, name):
         raise RequestError(
             "name_invalid", "A release's name is 1 to 63 letters, digits, - or _.", 'For instance "visits-by-age".'
         )

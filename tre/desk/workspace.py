@@ -28,8 +28,6 @@ from tre.messages import (
 )
 from tre.statistics.request import Request
 
-SUFFIXES = {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt"}
-
 
 class Workspace(Protocol):
     world: World
@@ -128,7 +126,7 @@ class Box:
 
     def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None:
         self._unused(name)
-        file = f"output-{len(self.outputs)}.{SUFFIXES[kind]}"
+        file = f"output-{len(self.outputs)}.{kind.suffix}"
         (self.outbox / file).write_bytes(content)
         self.outputs.append(EmittedOutput(name=name, kind=kind, context=context, file=file))
         self._write()

@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 import tre
 from tre.errors import NotAllowed, NotebookError, TreError
 from tre.messages import (
-    MAX_NOTEBOOK_BYTES,
     Balance,
     Confirmation,
     DatasetInfo,
@@ -33,12 +32,13 @@ from tre.messages import (
     Submission,
     Vote,
 )
+from tre.rules.notebook import MAX_BYTES
 from tre.secure.services import Services
 
 log = logging.getLogger("tre.gateway")
 
 # A notebook as a JSON string can be longer than its bytes; what is larger than this was never read.
-MAX_BODY = 3 * MAX_NOTEBOOK_BYTES
+MAX_BODY = 3 * MAX_BYTES
 MEDIA = {OutputKind.TABLE: "text/csv", OutputKind.FIGURE: "image/png", OutputKind.TEXT: "text/plain; charset=utf-8"}
 
 

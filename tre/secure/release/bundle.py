@@ -33,8 +33,6 @@ from tre.secure.release.planning import Planner
 from tre.secure.settings import AreaFolder
 from tre.statistics.table import Table
 
-SUFFIX = {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt"}
-
 
 class Bundler:
     def __init__(self, context: Context, planner: Planner) -> None:
@@ -121,7 +119,7 @@ class Bundler:
                 files[f"values/{planned.name}.csv"] = _csv(value.table)
         public = []
         for o in approved:
-            name = f"outputs/{o.name}.{SUFFIX[OutputKind(o.kind)]}"
+            name = f"outputs/{o.name}.{OutputKind(o.kind).suffix}"
             files[name] = (area.folder("outputs") / o.sha256).read_bytes()
             item = ReleasedOutput(name=o.name, kind=OutputKind(o.kind), context=o.context, file=name)
             public.append(item.model_dump(mode="json"))
