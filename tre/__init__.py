@@ -3,6 +3,7 @@
     visits = tre.dataset("hie")                 a handle: the synthetic twin at the desk, the real rows inside the sandbox
     visits.to_pandas()                          ordinary pandas from here on
     visits.where("age >= 18").group_by("sex")   SQL scalar expressions; groups by declared or given keys
+          .price(epsilon=0.5, rows=tre.count())  what it would cost, and the errors to expect; or error=50: which epsilon
           .release("visits-by-sex", epsilon=0.5, rows=tre.count(), mean=tre.mean("mdvis", bounds=(0, 50)))
     tre.output("table-2", frame, context="…")   an output without noise: two people decide
 
@@ -17,22 +18,51 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tre.desk.calls import count, count_people, dataset, histogram, mean, median, output, quantile, sum, variance
+    from tre.desk.calls import (
+        correlation,
+        count,
+        count_people,
+        covariance,
+        dataset,
+        histogram,
+        linear_model,
+        logistic_model,
+        mean,
+        median,
+        output,
+        quantile,
+        ratio,
+        share,
+        std,
+        sum,
+        survival,
+        top,
+        variance,
+    )
     from tre.errors import TreError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "TreError",
+    "correlation",
     "count",
     "count_people",
+    "covariance",
     "dataset",
     "histogram",
+    "linear_model",
+    "logistic_model",
     "mean",
     "median",
     "output",
     "quantile",
+    "ratio",
+    "share",
+    "std",
     "sum",
+    "survival",
+    "top",
     "variance",
 ]
 

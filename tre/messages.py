@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tre.rules.schema import Closed, Identifier, TableSchema
 from tre.statistics.request import Request
-from tre.statistics.table import Table
+from tre.statistics.table import Expected, Table
 
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 Label = Annotated[str, Field(pattern=LABEL)]
@@ -64,6 +64,7 @@ class DatasetInfo(Closed):
     population: str
     version: str
     delta: float
+    size: int | None = None
     columns: tuple[str, ...]
     table: TableSchema
     twin: SyntheticLabel | None
@@ -128,7 +129,7 @@ class Failure(Closed):
 
 
 class PlannedRequest(Closed):
-    """One statistic table of the plan, its price, and the error to expect (measured on the twin with the same noise)."""
+    """One statistic table of the plan, its price, and the error to expect (from the request and public facts alone)."""
 
     name: Label
     request: Request
@@ -138,6 +139,7 @@ class PlannedRequest(Closed):
     rho_units: int
     replayed: bool
     expected_error: dict[str, float | None]
+    expected: tuple[Expected, ...] = ()
 
 
 class PlannedOutput(Closed):

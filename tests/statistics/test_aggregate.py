@@ -21,7 +21,7 @@ def _vectors(parquet, statistics, **more):
 
 def _one(parquet, statistic, **more):
     prepared, vectors = _vectors(parquet, {"s": statistic}, **more)
-    return [list(vectors[c]) for c in prepared.uses["s"]]
+    return [list(vectors[c]) for c in prepared.uses["s"][0].parts]
 
 
 def _sql(parquet, query):

@@ -9,7 +9,8 @@ import math
 import pytest
 
 from tre.statistics.aggregate import exact, open_rows
-from tre.statistics.prepare import Measure, prepare
+from tre.statistics.components import Measure
+from tre.statistics.prepare import prepare
 from tre.statistics.request import parse
 from tre.statistics.result import draw, table
 
@@ -24,9 +25,9 @@ def _prepared(statistics, epsilon, **more):
 
 def _truth(prepared, vectors, label, i):
     """The true value on the grid, in whole numbers from the exact vectors."""
-    parts = prepared.uses[label]
+    parts = prepared.uses[label][0].parts
     if parts[0].measure is Measure.TOTAL:
-        grid = parts[0].grid
+        grid = parts[0].factors[0].grid
         total = vectors[parts[0]][i] * grid.step
         if len(parts) == 3:
             n, squares = vectors[parts[1]][i], vectors[parts[2]][i]
@@ -75,7 +76,7 @@ def test_a_quantiles_interval_holds_the_true_one(parquet):
         edge += 1
     truth = (edge * 2, (edge + 1) * 2)  # the bin of two years that holds the median
     held = sum(
-        cell.low <= truth[1] and truth[0] <= cell.high
+        cell.low <= truth[0] and truth[1] <= cell.high
         for _ in range(RUNS)
         for cell in table(prepared, draw(prepared, vectors)).cells
     )

@@ -57,7 +57,7 @@ def _distances(tmp, people, grouped):
 @given(st.lists(person_rows, min_size=1, max_size=3), st.booleans())
 def test_no_person_changes_a_vector_by_more_than_is_declared(tmp_path_factory, people, grouped):
     for component, largest in _distances(tmp_path_factory.mktemp("people"), people, grouped):
-        assert largest <= component.sensitivity + 1e-9
+        assert largest <= component.l2 + 1e-9
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -71,4 +71,4 @@ def test_somebody_with_all_rows_at_the_bound_reaches_it(tmp_path, grouped):
         for component, largest in _distances(tmp_path / str(i), [person], grouped):
             reached[component] = max(reached.get(component, 0), largest)
     for component, largest in reached.items():
-        assert largest == pytest.approx(component.sensitivity)
+        assert largest == pytest.approx(component.l2)

@@ -7,22 +7,35 @@ its display and in `frame.attrs["tre"]`; a release checks its request against th
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 
+from tre.desk import advice
+from tre.desk.pricing import Quote
 from tre.desk.release import Origin, Release
 from tre.desk.workspace import Workspace
 from tre.errors import RequestError
 from tre.messages import LABEL, DatasetInfo, World
 from tre.statistics.aggregate import open_rows
+from tre.statistics.kinds import Reference, Statistic
 from tre.statistics.prepare import prepare
-from tre.statistics.request import Statistic, parse
+from tre.statistics.price import epsilon_for, price
+from tre.statistics.references import resolve, value_of
+from tre.statistics.request import Request, parse
 from tre.statistics.result import evaluate
+from tre.statistics.table import Table
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+Errors = float | Mapping[str, float] | None
+
+# The tables of this notebook's releases, by request: what a later release's bounds may refer to.
+_tables: dict[str, Table] = {}
 
 
 class TwinFrame(pd.DataFrame):
@@ -98,23 +111,61 @@ class Dataset:
         given = ({"column": c, "keys": tuple(k)} for c, k in keys.items())
         return self._with("group_by", *({"column": c} for c in columns), *given)
 
-    def release(self, name: str, *, epsilon: float, **statistics: Statistic) -> Release:
+    def release(
+        self, name: str, *, epsilon: float | None = None, error: Errors = None, **statistics: Statistic
+    ) -> Release:
         """Ask for these statistics together, at this epsilon. What comes back depends on the world (see help(tre)).
 
-        Raises RequestError, with a code, for anything that the schema or the language does not allow.
+        With `error` instead (a number for the first statistic, or one for each label), epsilon is the least that makes
+        the expected error at 95 % as small. Raises RequestError, with a code, for what schema or language do not allow.
         """
-        request = parse({"dataset": self.info.id, **self._parts, "statistics": statistics, "epsilon": epsilon})
-        prepared = prepare(request, self.info.table, delta=self.info.delta)
+        request = self._request(epsilon, error, statistics)
+        prepared = prepare(resolve(request, self.info.table, _value), self.info.table, delta=self.info.delta)
         self._workspace.emit_request(_checked(name), request)
         released = self._workspace.released(request)
         if released is not None:
             value, key_known = released
             origin = Origin.RELEASED if key_known else Origin.UNVERIFIED
-            return Release(name, request, value.table, origin, self.info, value.release)
+            return _kept(Release(name, request, value.table, origin, self.info, value.release))
         with open_rows(self._workspace.rows(self.info.id)) as connection:
             table = evaluate(connection, prepared)
         origin = Origin.THROW_AWAY if self._workspace.world is World.RUN else Origin.SYNTHETIC
-        return Release(name, request, table, origin, self.info)
+        return _kept(Release(name, request, table, origin, self.info))
+
+    def price(self, *, epsilon: float | None = None, error: Errors = None, **statistics: Statistic) -> Quote:
+        """What such a release would cost, and the errors to expect. Nothing is asked for, charged or read.
+
+        `error=50` asks the other way round: the least epsilon for that error at 95 %.
+        """
+        request = self._request(epsilon, error, statistics)
+        prepared = prepare(resolve(request, self.info.table, _value), self.info.table, delta=self.info.delta)
+        found = price(prepared, delta=self.info.delta, size=self.info.size)
+        return Quote(found, self.info, tuple(self._workspace.balances(self.info.population)))
+
+    def _request(self, epsilon: float | None, error: Errors, statistics: dict[str, Statistic]) -> Request:
+        if (epsilon is None) == (error is None):
+            raise RequestError(
+                "epsilon_invalid",
+                "A release has an epsilon or an error to aim for.",
+                "Give one: epsilon=0.5 or error=50.",
+            )
+        content = {"dataset": self.info.id, **self._parts, "statistics": statistics}
+        if error is None:
+            return parse(content | {"epsilon": epsilon})
+        request = parse(content | {"epsilon": 1.0})
+        targets = error if isinstance(error, Mapping) else {next(iter(statistics)): error}
+        needed = epsilon_for(
+            resolve(request, self.info.table, _value), self.info.table, dict(targets), delta=self.info.delta,
+            size=self.info.size,
+        )  # fmt: skip
+        return request.model_copy(update={"epsilon": needed})
+
+    def advise(self, column: str, *, epsilon: float = 1.0, groups: int = 1) -> pd.DataFrame:
+        """Bounds for a mean of `column`, tried on the twin: what each pair cuts off, and the noise it lets in."""
+        if self._workspace.world is World.RUN:
+            raise RequestError("advice_outside", "Bounds are chosen on the twin.", "Take them from your rehearsal.")
+        frame = pq.read_table(self._workspace.rows(self.info.id), columns=[column]).to_pandas()
+        return advice.bounds(frame[column], self.info, column, epsilon=epsilon, groups=groups)
 
     # Display
 
@@ -152,3 +203,15 @@ def _checked(name: str) -> str:
             "name_invalid", "A release's name is 1 to 63 letters, digits, - or _.", 'For instance "visits-by-age".'
         )
     return name
+
+
+def _kept(release: Release) -> Release:
+    _tables[release.request.digest] = release.table
+    return release
+
+
+def _value(reference: Reference) -> float | None:
+    try:
+        return value_of(_tables[reference.request], reference)
+    except KeyError:
+        return None

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from tre.errors import RequestError
 from tre.messages import DatasetInfo
+from tre.statistics.kinds import Reference
+from tre.statistics.references import value_of
 from tre.statistics.request import Request
 from tre.statistics.table import Cell, Table
 
@@ -44,6 +47,12 @@ class Origin(Enum):
         return self.value[2]
 
 
+class ReleasedValue(float):
+    """A number of a release that also knows where it is from: as a bound it goes as a reference, not as a number."""
+
+    reference: Reference
+
+
 class Release:
     def __init__(
         self, name: str, request: Request, table: Table, origin: Origin, info: DatasetInfo, release: str | None = None
@@ -59,12 +68,57 @@ class Release:
         """One statistic, a row a key (and bin): value, error, low, high."""
         return _long(self.table, [c for c in self.table.cells if c.statistic == statistic]).drop(columns="statistic")
 
+    def value(self, statistic: str, *keys: Any) -> ReleasedValue:
+        """One number, for these keys: to compute with, or as a bound of a later release: bounds=(0, r.value("p95")).
+
+        Raises RequestError: value_unknown where there is none, or where noise drowned it.
+        """
+        reference = Reference(request=self.request.digest, statistic=statistic, keys=keys)
+        try:
+            found = value_of(self.table, reference)
+        except KeyError:
+            found = None
+        if found is None:
+            raise RequestError(
+                "value_unknown",
+                f"{self.name!r} has no single value {statistic!r} for these keys, or noise drowned it.",
+                f"Statistics: {', '.join(self.request.statistics)}; keys are those of {list(self.table.columns)}.",
+            )
+        value = ReleasedValue(found)
+        value.reference = reference
+        return value
+
+    def card(self) -> pd.DataFrame:
+        """The release card: a row a noisy vector, with what is needed to check an interval."""
+        rows = [
+            {
+                "counts": m.measure,
+                "of": m.column or "rows",
+                "by": ", ".join(m.by) or "everybody",
+                "mechanism": m.mechanism,
+                "one person changes (steps)": m.sensitivity,
+                "sigma (steps)": m.sigma,
+                "step": m.step,
+                "bounds": "; ".join(f"{low:g} to {high:g}" for low, high in m.bounds),
+                "share of the loss": m.rho_units / self.table.rho_units,
+            }
+            for m in self.table.mechanisms
+        ]
+        frame = pd.DataFrame(rows)
+        frame.attrs["tre"] = {
+            "release": self.release, "request": self.request.digest, "epsilon": self.epsilon, "delta": self.info.delta,
+            "measure": self.table.measure, "units": self.table.rho_units, "libraries": self.table.libraries,
+            "origin": self.origin.badge,
+        }  # fmt: skip
+        return frame
+
     def to_pandas(self) -> pd.DataFrame:
         """A row a key; for each statistic its value and, with suffixes, its error and interval (low, high).
 
-        Histograms have a row a bin, so a release that has one comes in long form: a row a number.
+        Histograms, curves, rankings and models have several, so a release that has one comes in long form: a row a number.
+        A table's margins are rows whose keys say (all).
         """
-        if any(c.bin is not None for c in self.table.cells):
+        if any(c.bin is not None or c.term is not None for c in self.table.cells):
             frame = _long(self.table, list(self.table.cells))
         else:
             frame = _wide(self.table)
@@ -103,23 +157,36 @@ def _key(value: object) -> object:
     return "(missing)" if value is None else value
 
 
+def _keys(table: Table, cell: Cell) -> dict[str, Any]:
+    """A column a group: the key, or that the cell is about all of them."""
+    mine = dict(zip(table.columns if cell.by is None else cell.by, map(_key, cell.keys), strict=True))
+    return {column: mine.get(column, "(all)") for column in table.columns}
+
+
 def _long(table: Table, cells: list[Cell]) -> pd.DataFrame:
-    binned = any(c.bin is not None for c in cells)
+    binned, termed = any(c.bin is not None for c in cells), any(c.term is not None for c in cells)
+    sampled = any(c.sampling is not None for c in cells)
     rows = []
     for c in cells:
-        row: dict[str, Any] = dict(zip(table.columns, map(_key, c.keys), strict=True)) | {"statistic": c.statistic}
+        row: dict[str, Any] = _keys(table, c) | {"statistic": c.statistic}
+        if termed:
+            row["term"] = c.term
         if binned:
             row |= {"bin_low": c.bin[0] if c.bin else None, "bin_high": c.bin[1] if c.bin else None}
-        rows.append(row | {"value": c.value, "error": c.error, "low": c.low, "high": c.high})
+        row |= {"value": c.value, "error": c.error, "low": c.low, "high": c.high}
+        rows.append(row | ({"sampling_error": c.sampling} if sampled else {}))
     return pd.DataFrame(rows)
 
 
 def _wide(table: Table) -> pd.DataFrame:
     rows: dict[tuple[object, ...], dict[str, Any]] = {}
     for c in table.cells:
-        row = rows.setdefault(c.keys, dict(zip(table.columns, map(_key, c.keys), strict=True)))
+        keys = _keys(table, c)
+        row = rows.setdefault(tuple(keys.values()), keys)
         row[c.statistic] = c.value
         row |= {f"{c.statistic}_error": c.error, f"{c.statistic}_low": c.low, f"{c.statistic}_high": c.high}
+        if c.sampling is not None:
+            row[f"{c.statistic}_sampling_error"] = c.sampling
     return pd.DataFrame(list(rows.values()))
 
 
@@ -128,8 +195,9 @@ def _shown(table: Table) -> pd.DataFrame:
     rows: dict[tuple[object, ...], dict[str, Any]] = {}
     for c in table.cells:
         edges = {"from": f"{c.bin[0]:g}", "to": f"{c.bin[1]:g}"} if c.bin else {}
-        keys = dict(zip(table.columns, map(_key, c.keys), strict=True))
-        row = rows.setdefault((*c.keys, c.bin), {**keys, **edges})
+        term = {"term": str(c.term)} if c.term is not None else {}
+        keys = _keys(table, c)
+        row = rows.setdefault((*keys.values(), c.term, c.bin), {**keys, **term, **edges})
         row[c.statistic] = _number(c)
     return pd.DataFrame(list(rows.values())).fillna("")
 
@@ -139,5 +207,6 @@ def _number(cell: Cell) -> str:
         return "drowned in noise"
     if isinstance(cell.value, int):
         return f"{cell.value:,} ± {cell.error:,}"
-    places = 0 if (cell.error or 0) >= 10 else 2 if (cell.error or 0) >= 0.05 else 4
-    return f"{cell.value:,.{places}f} ± {cell.error:,.{places}f}"
+    error = float(cell.error or 0)
+    places = 0 if error >= 10 else 1 if error >= 1 else 2 if error >= 0.05 else 4 if error >= 0.0005 else 6
+    return f"{cell.value:,.{places}f} ± {error:,.{places}f}"

@@ -158,7 +158,7 @@ def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | N
             )
         )
     for r in info.plan.requests:
-        console.print(escape(r.request.model_dump_json(exclude_none=True)), soft_wrap=True)
+        console.print(escape(r.request.brief()), soft_wrap=True)
     if info.plan.parameters:
         console.print(
             "\n[bold]Parameters[/bold] given at submission: they take the place of what the notebook's own cell says"

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from tre.desk.store import Bundle, Store
-from tre.errors import NotFound, RequestError
+from tre.errors import NotFound, RequestError, TreError
 from tre.messages import (
+    Balance,
     DatasetInfo,
     Emitted,
     EmittedOutput,
@@ -36,6 +37,7 @@ class Workspace(Protocol):
     def rows(self, dataset: str) -> Path: ...
     def released(self, request: Request) -> tuple[Released, bool] | None: ...
     def released_output(self, name: str) -> tuple[ReleasedOutput, Bundle] | None: ...
+    def balances(self, population: str) -> list[Balance]: ...
     def emit_request(self, name: str, request: Request) -> None: ...
     def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None: ...
 
@@ -80,6 +82,20 @@ class Desk:
         self.store.save_twin(info, client.twin(dataset))
         return info
 
+    def balances(self, population: str) -> list[Balance]:
+        """Of the person's projects that have an allowance for this population; none where no gateway answers."""
+        from tre.desk.connect import configured
+
+        client = configured()
+        if client is None:
+            return []
+        try:
+            found = [client.budget(project) for project in client.me().projects]
+        except TreError:  # a price is worth having without a connection
+            return []
+        mine = [b for b in found if any(a.account == population for a in b)]
+        return mine[0] if len(mine) == 1 else []
+
     def released(self, request: Request) -> tuple[Released, bool] | None:
         return self.store.released(request)
 
@@ -111,6 +127,9 @@ class Box:
 
     def rows(self, dataset: str) -> Path:
         return self.data / f"{dataset}.parquet"
+
+    def balances(self, population: str) -> list[Balance]:  # noqa: ARG002  # a sandbox knows no accounts
+        return []
 
     def released(self, request: Request) -> tuple[Released, bool] | None:
         found = self.manifest.released.get(request.digest)

@@ -105,6 +105,8 @@ class Dataset(TableSchema):
     licence: str = ""
     steward: str
     population: Identifier
+    # About how many rows, as the controller says in public: prices tell the errors to expect at that size.
+    size: int | None = Field(default=None, ge=1)
     twin: TwinPolicy = TwinPolicy()
 
     @property

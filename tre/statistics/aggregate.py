@@ -7,18 +7,21 @@ Nothing here has noise: the result must go to statistics.noise and nowhere else.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
+import numpy as np
 
 from tre.rules.schema import ORDER, PERSON
-from tre.statistics.prepare import Component, Group, Measure, Prepared
-from tre.statistics.request import Key
+from tre.statistics.components import ADDITIVE, Component, Factor, Group, Measure
+from tre.statistics.prepare import MAX_CELLS, Prepared
 from tre.statistics.sql import literal, quote
 
 Exact = Mapping[Component, tuple[int, ...]]
+By = tuple[str, ...]
+Rows = Sequence[tuple[object, ...]]
 
 
 def open_rows(parquet: Path, *, memory_mb: int = 4096) -> duckdb.DuckDBPyConnection:
@@ -33,78 +36,136 @@ def open_rows(parquet: Path, *, memory_mb: int = 4096) -> duckdb.DuckDBPyConnect
 
 
 def exact(connection: duckdb.DuckDBPyConnection, prepared: Prepared) -> Exact:
-    """Every component's vector: for each key in order (times its bins), a Python integer."""
-    plain = [c for c in prepared.components if c.measure is not Measure.BINS]
-    vectors: dict[Component, tuple[int, ...]] = {}
-    if plain:
-        vectors |= _plain(connection, prepared, plain)
-    for component in prepared.components:
-        if component.measure is Measure.BINS:
-            vectors[component] = _binned(connection, prepared, component)
+    """Every component's vector but those of steps: for each key in order (times its bins), a Python integer."""
+    additive = [c for c in prepared.components if c.measure in ADDITIVE]
+    vectors = _additive(connection, prepared, additive)
+    found: dict[object, tuple[int, ...]] = {}
+    for c in prepared.components:
+        if c.measure is Measure.PEOPLE:
+            rows = _fetch(connection, prepared, c.by, [], f"count(DISTINCT {PERSON})")
+            vectors[c] = _dense(prepared, c.by, rows, 1)[0]
+        elif c.measure in (Measure.BINS, Measure.RANKS, Measure.EVENTS):
+            same = (c.by, c.given, c.bins, c.event)  # several quantiles of one number are of one count of bins
+            if same not in found:
+                found[same] = _binned(connection, prepared, c)
+            vectors[c] = found[same]
     return vectors
 
 
-def _plain(
+# Sums: one pass over the rows, by all the groups that are needed, where these are not too many together
+
+
+def _additive(
     connection: duckdb.DuckDBPyConnection, prepared: Prepared, components: Sequence[Component]
 ) -> dict[Component, tuple[int, ...]]:
-    numbers = _numbers(components)
-    wanted = ", ".join(_aggregate(c, numbers) for c in components)
-    rows = connection.execute(_query(prepared, numbers, wanted)).fetchall()
-    return {c: _dense(prepared.groups, rows, i) for i, c in enumerate(components)}
+    union = tuple(g for g in prepared.groups if any(g in c.by for c in components))
+    together = math.prod(prepared.sizes[g] for g in union) <= MAX_CELLS
+    vectors: dict[Component, tuple[int, ...]] = {}
+    for by in [union] if together else dict.fromkeys(c.by for c in components):
+        mine = components if together else [c for c in components if c.by == by]
+        if mine:
+            wanted, numbers = _sums(mine)
+            rows = _fetch(connection, prepared, by, numbers, wanted)
+            for c, cells in zip(mine, _dense(prepared, by, rows, len(mine)), strict=True):
+                vectors[c] = _summed(prepared, cells, by, c.by)
+    return vectors
 
 
-def _binned(connection: duckdb.DuckDBPyConnection, prepared: Prepared, component: Component) -> tuple[int, ...]:
-    numbers = _numbers([component])
-    rows = connection.execute(_query(prepared, numbers, "count(*)", binned=True)).fetchall()
-    bins = Group(column="", keys=tuple(range(component.bins)))
-    return _dense((*prepared.groups, bins), rows, 0)
+def _sums(components: Sequence[Component]) -> tuple[str, list[str]]:
+    """The aggregates, and the whole-number columns (with names that no request can spell) that they are over."""
+    factors = dict.fromkeys(f for c in components for f in c.factors)
+    names = {f: quote(f"tre:v{i}") for i, f in enumerate(factors)}
+    present = {f.column: name for f, name in names.items()}  # NULL in the same rows
+    columns = [f"{_whole(f)} AS {name}" for f, name in names.items()]
+    for column in dict.fromkeys(g for c in components for g in c.given):
+        if column not in present:
+            present[column] = quote(f"tre:p{len(present)}")
+            columns.append(f"{_there(column)} AS {present[column]}")
+    return ", ".join(_aggregate(c, names, present) for c in components), columns
 
 
-def _numbers(components: Sequence[Component]) -> dict[Component, str]:
-    """A name, which no request can spell, for the whole-number column behind each component that has one.
-
-    Where a number is summed, its presence is counted on the same column: it is NULL in the same rows.
-    """
-    names = {c: quote(f"tre:v{i}") for i, c in enumerate(components) if c.grid is not None}
-    summed = {c.column: name for c, name in names.items() if c.measure is Measure.TOTAL}
-    present = [c for c in components if c.measure is Measure.PRESENT]
-    return names | {c: summed.get(c.column, quote(f"tre:p:{c.column}")) for c in present}
-
-
-def _aggregate(component: Component, numbers: Mapping[Component, str]) -> str:
+def _aggregate(component: Component, names: Mapping[Factor, str], present: Mapping[str, str]) -> str:
+    where = " AND ".join(f"{present[g]} IS NOT NULL" for g in component.given)
+    only = f" FILTER (WHERE {where})" if where else ""
     match component.measure:
         case Measure.ROWS:
             return "count(*)"
-        case Measure.PEOPLE:
-            return f"count(DISTINCT {PERSON})"
+        case Measure.PRESENT if len(component.given) == 1:
+            return f"count({present[component.given[0]]})"
         case Measure.PRESENT:
-            return f"count({numbers[component]})"
+            return f"count(*){only}"
+        case Measure.SQUARES:
+            (factor,) = component.factors
+            name = names[factor]
+            return f"coalesce(sum(2 * {name} * {name} - {factor.grid.largest**2}){only}, 0)"
         case _:
-            return f"coalesce(sum({numbers[component]}), 0)"
+            return f"coalesce(sum({' * '.join(names[f] for f in component.factors)}){only}, 0)"
 
 
-def _query(prepared: Prepared, numbers: Mapping[Component, str], wanted: str, *, binned: bool = False) -> str:
-    """bounded rows → derived columns, one layer each → filter → whole numbers → groups."""
+def _summed(prepared: Prepared, cells: tuple[int, ...], by: By, onto: By) -> tuple[int, ...]:
+    """The table's sums over the groups that are not in `onto`, in Python's integers."""
+    if by == onto:
+        return cells
+    table = np.array(cells, dtype=object).reshape([prepared.sizes[g] for g in by])
+    summed = table.sum(axis=tuple(i for i, g in enumerate(by) if g not in onto))
+    return tuple(int(v) for v in np.asarray(summed, dtype=object).ravel())
+
+
+# Counts by bin
+
+
+def _binned(connection: duckdb.DuckDBPyConnection, prepared: Prepared, component: Component) -> tuple[int, ...]:
+    (column,) = component.given
+    bins = component.bins
+    if bins is None:
+        raise ValueError("a count by bins has bins")
+    number, name = f"TRY_CAST({quote(column)} AS DOUBLE)", quote("tre:bin")
+    bounded = f"greatest(least({number}, {_double(bins.edges[-1])}), {_double(bins.low)})"
+    steps = f"({bounded} - {_double(bins.low)}) / {_double(bins.width)}"
+    place = _cast(f"round({steps})" if bins.exact else f"floor({steps})", 0, bins.count - 1)
+    there, width = f"isfinite({number})", bins.count
+    if component.event is not None:
+        event = quote(component.event)
+        place, there = f"{place} + CASE WHEN {event} THEN {bins.count} ELSE 0 END", f"{there} AND {event} IS NOT NULL"
+        width = 2 * bins.count
+    columns = [f"CASE WHEN {there} THEN {place} END AS {name}"]
+    rows = _fetch(connection, prepared, component.by, columns, "count(*)", beside=name)
+    return _dense(prepared, component.by, rows, 1, Group(column="", keys=tuple(range(width))))[0]
+
+
+# From rows to groups
+
+
+def _fetch(
+    connection: duckdb.DuckDBPyConnection,
+    prepared: Prepared,
+    by: By,
+    columns: Sequence[str],
+    wanted: str,
+    *,
+    beside: str | None = None,
+) -> Rows:
+    """(keys…, aggregates…) by the groups, and by the column `beside` where it is not NULL."""
+    keys = [quote(g) for g in by]
+    sql = f"SELECT {', '.join([PERSON, *keys, *columns])} FROM ({source(prepared)})"
+    if beside is not None:
+        sql = f"SELECT * FROM ({sql}) WHERE {beside} IS NOT NULL"
+        keys.append(beside)
+    if not keys:
+        return connection.execute(f"SELECT {wanted} FROM ({sql})").fetchall()
+    listed = ", ".join(keys)
+    return connection.execute(f"SELECT {listed}, {wanted} FROM ({sql}) GROUP BY {listed}").fetchall()
+
+
+def source(prepared: Prepared) -> str:
+    """bounded rows → derived columns, one layer each → the rows that the filter and the known keys leave."""
     # Named one by one: a file holds more columns than a project may see.
     seen = ", ".join([PERSON, *map(quote, prepared.columns)])
     sql = f"SELECT {seen} FROM rows WHERE {ORDER} < {prepared.max_rows}"
     for name, expression in prepared.derived:
         sql = f"SELECT *, {expression} AS {quote(name)} FROM ({sql})"
-    tests = [f"coalesce({c}, FALSE)" for c in prepared.conditions] + [_known(g) for g in prepared.groups]
-    keys = [quote(g.column) for g in prepared.groups]
-    wholes: dict[str, str] = {}
-    for component, name in numbers.items():
-        wholes.setdefault(name, _whole(component))  # sums come first: see _numbers
-    columns = [PERSON, *keys, *(f"{whole} AS {name}" for name, whole in wholes.items())]
-    where = f" WHERE {' AND '.join(tests)}" if tests else ""
-    sql = f"SELECT {', '.join(dict.fromkeys(columns))} FROM ({sql}){where}"
-    if binned:
-        (name,) = numbers.values()
-        sql = f"SELECT * FROM ({sql}) WHERE {name} IS NOT NULL"
-        keys.append(name)
-    if not keys:
-        return f"SELECT {wanted} FROM ({sql})"
-    return f"SELECT {', '.join([*keys, wanted])} FROM ({sql}) GROUP BY {', '.join(keys)}"
+    tests = [f"coalesce({c}, FALSE)" for c in prepared.conditions] + [_known(g) for g in prepared.groups.values()]
+    return f"SELECT * FROM ({sql})" + (f" WHERE {' AND '.join(tests)}" if tests else "")
 
 
 def _known(group: Group) -> str:
@@ -113,34 +174,48 @@ def _known(group: Group) -> str:
     return f"({test} OR {quote(group.column)} IS NULL)" if None in group.keys else f"coalesce({test}, FALSE)"
 
 
-def _whole(component: Component) -> str:
-    """The number as steps from the centre, or as its bin; NULL where it is missing or not finite."""
-    number = f"TRY_CAST({quote(component.column or '')} AS DOUBLE)"
-    grid = component.grid
-    if grid is None:
-        return f"CASE WHEN isfinite({number}) THEN 1 END"
+def _whole(factor: Factor) -> str:
+    """The number as steps from the centre; NULL where it is missing or not finite."""
+    grid, column = factor.grid, quote(factor.column)
+    if factor.flag:
+        return f"CASE WHEN {column} THEN 1 WHEN NOT {column} THEN -1 END"
+    if grid.whole:
+        # least and greatest skip NULL: without the CASE a missing number would be one at the bound.
+        number = f"TRY_CAST({column} AS BIGINT)"
+        times = round(1 / grid.step)
+        moved = f"{times} * greatest(least({number}, {int(grid.high)}), {int(grid.low)}) - {round(grid.centre * times)}"
+        return f"CASE WHEN {number} IS NOT NULL THEN {moved} END"
+    number = f"TRY_CAST({column} AS DOUBLE)"
     clamped = f"greatest(least({number}, {_double(grid.high)}), {_double(grid.low)})"
-    if component.measure is Measure.BINS:
-        width = (grid.high - grid.low) / component.bins
-        steps, low, high = f"floor(({clamped} - {_double(grid.low)}) / {_double(width)})", 0, component.bins - 1
-    else:
-        steps = f"round(({clamped} - {_double(grid.centre)}) / {_double(grid.step)})"
-        low, high = -grid.largest, grid.largest
-    # Clamped again, as doubles that are whole numbers well below 2^53, before they are cast: a cast that could fail on a
-    # value would be an answer. The sensitivity then holds whatever floating point did before.
-    whole = f"CAST(greatest(least({steps}, {_double(float(high))}), {_double(float(low))}) AS BIGINT)"
-    if component.measure is Measure.SQUARES:
-        whole = f"(2 * {whole} * {whole} - {grid.largest**2})"
-    return f"CASE WHEN isfinite({number}) THEN {whole} END"
+    steps = f"round(({clamped} - {_double(grid.centre)}) / {_double(grid.step)})"
+    return f"CASE WHEN isfinite({number}) THEN {_cast(steps, -grid.largest, grid.largest)} END"
+
+
+def _there(column: str) -> str:
+    """Not NULL where the column has a finite number, or is true or false."""
+    return f"CASE WHEN isfinite(TRY_CAST({quote(column)} AS DOUBLE)) THEN 1 END"
+
+
+def _cast(steps: str, low: int, high: int) -> str:
+    """Clamped again, as doubles that are whole numbers well below 2^53, before they are cast: a cast that could fail on
+    a value would be an answer. The sensitivity then holds whatever floating point did before."""
+    return f"CAST(greatest(least({steps}, {_double(float(high))}), {_double(float(low))}) AS BIGINT)"
 
 
 def _double(value: float) -> str:
     return f"CAST({value!r} AS DOUBLE)"
 
 
-def _dense(groups: Sequence[Group], rows: Sequence[tuple[object, ...]], which: int) -> tuple[int, ...]:
-    """Rows of (keys…, numbers…) as a vector over all keys, 0 where a key has no row."""
-    width = len(groups)
-    found: dict[tuple[object, ...], int] = {row[:width]: int(row[width + which]) for row in rows}  # type: ignore[call-overload]
-    every: itertools.product[tuple[Key, ...]] = itertools.product(*(g.keys for g in groups))
-    return tuple(found.get(key, 0) for key in every)
+def _dense(prepared: Prepared, by: By, rows: Rows, count: int, *beside: Group) -> list[tuple[int, ...]]:
+    """Rows of (keys…, `count` numbers…) as vectors over all keys, 0 where a key has no row."""
+    groups = [*(prepared.groups[g] for g in by), *beside]
+    places = [{key: i for i, key in enumerate(g.keys)} for g in groups]
+    sizes = [len(g.keys) for g in groups]
+    vectors = [[0] * math.prod(sizes) for _ in range(count)]
+    for row in rows:
+        at = 0
+        for place, size, key in zip(places, sizes, row, strict=False):
+            at = at * size + place[key]  # type: ignore[index]
+        for vector, value in zip(vectors, row[len(groups) :], strict=True):
+            vector[at] = int(value)  # type: ignore[call-overload]
+    return [tuple(v) for v in vectors]

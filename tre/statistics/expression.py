@@ -125,6 +125,8 @@ class _Compiler:
     def compile(self, node: exp.Expr, depth: int) -> Compiled:
         if depth > MAX_DEPTH:
             raise _refused("it is nested too deeply")
+        if not isinstance(node, exp.Expression):  # the parser leaves out what it cannot read: "@" is half an operator
+            raise _refused("a part of it is missing")
 
         def sub(child: exp.Expr) -> Compiled:
             return self.compile(child, depth + 1)

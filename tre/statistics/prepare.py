@@ -1,9 +1,10 @@
-"""A request against the declared schema: its keys, and the exact vectors that have to be measured for it.
+"""A request against the declared schema: its keys, the exact vectors that have to be measured, and what each may cost.
 
 Guarantees: a pure function of request and schema (both public), so that the price, the shape of the answer and its
 rows' order say nothing about data. Bounds wider than the schema's are refused; keys are declared, given, or written in
-the expression itself; everything is refused before any row is looked at. Two statistics that need the same exact
-vector share one (a mean and a count, say), and the request's loss is split evenly over the different vectors.
+the expression itself; everything is refused before any row is looked at. Statistics that need the same exact vector
+share one (a mean and a count, say), and the request's loss is shared so that the errors together are least
+(statistics.shares).
 """
 
 from __future__ import annotations
@@ -12,33 +13,21 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from tre.errors import RequestError
-from tre.rules.accounting import rho_of, share
-from tre.rules.schema import FieldType, SchemaField, TableSchema
-from tre.statistics import sensitivity
+from tre.rules.accounting import rho_of
+from tre.rules.schema import FieldType, TableSchema
+from tre.statistics import shares
+from tre.statistics.components import Component, Group
 from tre.statistics.expression import Compiled, Kind, compile_expression
-from tre.statistics.request import (
-    Count,
-    CountPeople,
-    Grouping,
-    Histogram,
-    Key,
-    Mean,
-    Quantile,
-    Request,
-    Statistic,
-    Sum,
-    Variance,
-)
+from tre.statistics.kinds import Histogram, Key, LinearModel, LogisticModel, Statistic, Survival, Top
+from tre.statistics.margins import subsets
+from tre.statistics.needs import Needs, needs
+from tre.statistics.request import Grouping, Request
+from tre.statistics.shares import Target
 
 # Cells of one vector: more would take the gateway's time and memory without telling anyone anything.
 MAX_CELLS = 100_000
-# A derived number has no declared grid; its bounds are cut into this many steps.
-DERIVED_STEPS = 10_000
-MAX_STEPS = 2.0**40
-MAX_BINS = 10_000
 
 _KINDS = {
     FieldType.INTEGER: Kind.NUMBER,
@@ -49,54 +38,20 @@ _KINDS = {
 }
 
 
-class Measure(StrEnum):
-    """The kinds of exact vector."""
-
-    ROWS = "rows"
-    PEOPLE = "people"
-    PRESENT = "present"  # rows in which the number is there
-    TOTAL = "total"  # sum of the number in steps from its centre
-    SQUARES = "squares"  # sum of 2 n^2 - largest^2, n the steps from the centre: squares, centred too
-    BINS = "bins"  # rows by bin of the number
-
-
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """A clamped number as a whole number of steps from `centre`, between -`largest` and +`largest`."""
+class Use:
+    """One table of a statistic: the groups it is by, and its vectors in the order that statistics.result expects."""
 
-    low: float
-    high: float
-    step: float
-    centre: float
-
-    @property
-    def largest(self) -> int:
-        return math.ceil(max(self.high - self.centre, self.centre - self.low) / self.step)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """One exact vector: a cell for each key (times `bins`), its L2 sensitivity, and the SQL column it is made of."""
-
-    measure: Measure
-    cells: int
-    sensitivity: float
-    column: str | None = None
-    grid: Grid | None = None
-    bins: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    column: str
-    keys: tuple[Key, ...]
+    by: tuple[str, ...]
+    parts: tuple[Component, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
     """Everything known before a row is read. `derived` and `conditions` are compiled DuckDB SQL, in order.
 
-    `cells` is how many numbers the answer has.
+    `groups` are the request's and those of `top` statistics; `cells` is how many numbers the answer has; `units` is
+    what each vector may cost, together at most `rho_units` (of rho, or of epsilon where `pure`).
     """
 
     request: Request
@@ -104,67 +59,84 @@ class Prepared:
     max_rows: int
     derived: tuple[tuple[str, str], ...]
     conditions: tuple[str, ...]
-    groups: tuple[Group, ...]
+    groups: Mapping[str, Group]
     components: tuple[Component, ...]
+    units: Mapping[Component, int]
     rho_units: int
+    pure: bool
     cells: int
-    uses: Mapping[str, tuple[Component, ...]]
+    uses: Mapping[str, tuple[Use, ...]]
+
+    def keys(self, by: tuple[str, ...]) -> Iterator[tuple[Key, ...]]:
+        """Every combination of the groups' keys, in declared order: the rows of the answer, whatever the data holds."""
+        return itertools.product(*(self.groups[g].keys for g in by))
 
     @property
-    def keys(self) -> Iterator[tuple[Key, ...]]:
-        """Every combination of keys, in declared order: the rows of the answer, whatever the data holds."""
-        return itertools.product(*(g.keys for g in self.groups))
-
-    @property
-    def units_each(self) -> int:
-        return share(self.rho_units, len(self.components))
+    def sizes(self) -> dict[str, int]:
+        return {name: len(g.keys) for name, g in self.groups.items()}
 
 
 def prepare(request: Request, schema: TableSchema, *, delta: float) -> Prepared:
     """Raises RequestError with a code for whatever the schema or the language does not allow."""
-    builder = _Builder(request, schema)
-    cells = sum(builder.shown(statistic) for statistic in request.statistics.values())
+    scope = Scope(request, schema)
+    found = {label: needs(scope, statistic) for label, statistic in request.statistics.items()}
+    cells = sum(
+        scope.shown(statistic, need.by) for label, statistic in request.statistics.items() for need in found[label]
+    )
     _limit(cells)
-    uses = {label: builder.components(statistic) for label, statistic in request.statistics.items()}
-    distinct = tuple(dict.fromkeys(c for parts in uses.values() for c in parts))
-    rho_units = rho_of(request.epsilon, delta)
-    if share(rho_units, len(distinct)) < 1:
+    components = tuple(dict.fromkeys(c for all_needs in found.values() for need in all_needs for c in need.parts))
+    sizes = {name: len(g.keys) for name, g in scope.groups.items()}
+    pure, rho_units = delta == 0, rho_of(request.epsilon, delta)
+    split = shares.optimal(components, [t for n in found.values() for t in _targets(n)], sizes, pure=pure)
+    units = {c: math.floor(s * rho_units) for c, s in zip(components, split, strict=True)}
+    if min(units[c] // max(c.steps, 1) for c in components) < 1:
         raise RequestError("epsilon_invalid", "This epsilon is too small to be split.", "Ask for a larger one.")
     return Prepared(
         request=request,
-        columns=tuple(builder.fields),
+        columns=tuple(scope.fields),
         max_rows=schema.unit.max_rows,
-        derived=tuple((name, part.sql) for name, part in builder.derived.items()),
-        conditions=builder.conditions,
-        groups=builder.groups,
-        components=distinct,
+        derived=tuple((name, part.sql) for name, part in scope.derived.items()),
+        conditions=scope.conditions,
+        groups=scope.groups,
+        components=components,
+        units=units,
         rho_units=rho_units,
+        pure=pure,
         cells=cells,
-        uses=uses,
+        uses={label: tuple(Use(by=n.by, parts=n.parts) for n in of) for label, of in found.items()},
     )
 
 
-class _Builder:
+def _targets(found: list[Needs]) -> Iterator[Target]:
+    """A statistic's tables of one size count together as one: margins do not outweigh the table they are margins of."""
+    of_size = {len(n.by): sum(len(m.by) == len(n.by) for m in found) for n in found}
+    for n in found:
+        parts = tuple(zip(n.parts, n.slopes, strict=True))
+        yield Target(weight=n.weight / of_size[len(n.by)], parts=parts)
+
+
+class Scope:
+    """The columns a request may name, as it adds to them, and its groups."""
+
     def __init__(self, request: Request, schema: TableSchema) -> None:
         self.schema = schema
         self.rows = schema.unit.max_rows
         # The identifier is for counting people, not for filters: a filter on it would single a person out.
         self.fields = {f.name: f for f in schema.fields if f.name != schema.unit.field}
-        self.scope = {name: _KINDS[f.type] for name, f in self.fields.items()}
+        self.kinds = {name: _KINDS[f.type] for name, f in self.fields.items()}
         self.required = {name for name, f in self.fields.items() if f.constraints.required}
         self.derived: dict[str, Compiled] = {}
         for item in request.derive:
             self._derive(item.name, item.expression)
         self.conditions = tuple(self._condition(text) for text in request.where)
-        self.groups = tuple(self._group(g) for g in request.group_by)
-        if len({g.column for g in self.groups}) < len(self.groups):
+        self.by = tuple(g.column for g in request.group_by)
+        if len(set(self.by)) < len(self.by):
             raise RequestError("group_invalid", "A column is grouped by twice.", "Name each column once.")
-        self.cells = math.prod(len(g.keys) for g in self.groups)
-        _limit(self.cells)
+        self.groups = {g.column: self._group(g) for g in request.group_by}
 
     def _compile(self, text: str) -> Compiled:
         try:
-            return compile_expression(text, self.scope, required=self.required)
+            return compile_expression(text, self.kinds, required=self.required)
         except RequestError as refused:
             if refused.code == "column_unknown" and f"column {self.schema.unit.field!r}" in refused.message:
                 raise self._identifier() from None
@@ -178,14 +150,14 @@ class _Builder:
         )
 
     def _derive(self, name: str, text: str) -> None:
-        if name in self.scope or name == self.schema.unit.field:
+        if name in self.kinds or name == self.schema.unit.field:
             raise RequestError("column_taken", f"There is already a column {name!r}.", "Give the new one another name.")
         compiled = self._compile(text)
         if compiled.kind is Kind.NULL:
             raise RequestError("expression_refused", f"{name!r} is always NULL.", "Derive something from a column.")
         self.derived[name] = compiled
         self.required |= set() if compiled.nullable else {name}
-        self.scope[name] = compiled.kind
+        self.kinds[name] = compiled.kind
 
     def _condition(self, text: str) -> str:
         compiled = self._compile(text)
@@ -193,9 +165,11 @@ class _Builder:
             raise RequestError("expression_refused", "A filter must be true or false.", "Compare something in it.")
         return compiled.sql
 
+    # Groups
+
     def _group(self, group: Grouping) -> Group:
         keys = group.keys if group.keys is not None else self._declared_keys(group.column)
-        kind = self._kind(group.column)
+        kind = self.kind(group.column)
         wanted = {Kind.NUMBER: int, Kind.TEXT: str, Kind.BOOLEAN: bool}.get(kind)
         if wanted is None or any(type(k) is not wanted for k in keys if k is not None):
             raise RequestError(
@@ -208,7 +182,7 @@ class _Builder:
         return Group(column=group.column, keys=tuple(keys))
 
     def _declared_keys(self, column: str) -> tuple[Key, ...]:
-        self._kind(column)
+        self.kind(column)
         values: tuple[int | str | bool, ...] | None
         if column in self.derived:
             values, nullable = self.derived[column].values, self.derived[column].nullable
@@ -222,111 +196,65 @@ class _Builder:
             )
         return (*values, None) if nullable else tuple(values)
 
-    def _kind(self, column: str) -> Kind:
+    def ranked(self, column: str) -> None:
+        """A group that is not the request's, for a statistic that ranks its keys."""
+        if column in self.by:
+            raise RequestError("group_invalid", f"{column!r} is already grouped by.", "Rank another column's keys.")
+        if column not in self.groups:
+            self.groups[column] = self._group(Grouping(column=column))
+
+    def tables(self, statistic: Statistic) -> list[tuple[str, ...]]:
+        """The sets of groups that a statistic is wanted by, in the groups' order."""
+        asked = self.by if statistic.by is None else statistic.by
+        for column in asked:
+            if column not in self.by:
+                raise RequestError(
+                    "group_invalid",
+                    f"by names {column!r}, which the request does not group by.",
+                    f"Add it: .group_by({column!r}).",
+                )
+        by = tuple(g for g in self.by if g in asked)
+        if isinstance(statistic, LogisticModel) and by:
+            raise RequestError(
+                "group_invalid", "A logistic model is not made by groups.", "Filter with .where(…), or by=()."
+            )
+        return list(reversed(subsets(by))) if getattr(statistic, "margins", False) else [by]
+
+    def cells(self, by: tuple[str, ...]) -> int:
+        return self.within(math.prod(len(self.groups[g].keys) for g in by))
+
+    def within(self, cells: int) -> int:
+        _limit(cells)
+        return cells
+
+    def shown(self, statistic: Statistic, by: tuple[str, ...]) -> int:
+        """How many numbers a statistic puts into the answer."""
+        cells = self.cells(tuple(g for g in by if g in self.by))
+        match statistic:
+            case Histogram() | Survival():
+                return cells * statistic.bins
+            case Top():
+                return cells * min(statistic.k, len(self.groups[statistic.column].keys))
+            case LinearModel() | LogisticModel():
+                return cells * (1 + len(statistic.predictors))
+            case _:
+                return cells
+
+    # Columns
+
+    def kind(self, column: str) -> Kind:
         if column == self.schema.unit.field:
             raise self._identifier()
-        if column not in self.scope:
+        if column not in self.kinds:
             raise RequestError(
                 "column_unknown",
                 f"There is no column {column!r} here.",
-                f"Available: {', '.join(sorted(self.scope))}.",
+                f"Available: {', '.join(sorted(self.kinds))}.",
             )
-        return self.scope[column]
+        return self.kinds[column]
 
-    def shown(self, statistic: Statistic) -> int:
-        """How many numbers a statistic puts into the answer."""
-        return self.cells * (statistic.bins if isinstance(statistic, Histogram) else 1)
-
-    def components(self, statistic: Statistic) -> tuple[Component, ...]:
-        """The exact vectors a statistic needs, in the order that statistics.result expects."""
-        match statistic:
-            case Count():
-                return (self._rows(),)
-            case CountPeople():
-                return (self._people(),)
-            case Sum():
-                return (self._total(statistic.column, self._grid(statistic, centred=False)),)
-            case Mean():
-                return (
-                    self._total(statistic.column, self._grid(statistic, centred=True)),
-                    self._present(statistic.column),
-                )
-            case Variance():
-                grid = self._grid(statistic, centred=True)
-                total, present = self._total(statistic.column, grid), self._present(statistic.column)
-                return (total, present, self._squares(statistic.column, grid))
-            case Quantile() | Histogram():
-                return (self._bins(statistic.column, self._grid(statistic, centred=True), statistic.bins),)
-
-    def _rows(self) -> Component:
-        return Component(measure=Measure.ROWS, cells=self.cells, sensitivity=sensitivity.of_rows(self.rows))
-
-    def _people(self) -> Component:
-        of = sensitivity.of_people(self.rows, self.cells)
-        return Component(measure=Measure.PEOPLE, cells=self.cells, sensitivity=of)
-
-    def _present(self, column: str) -> Component:
-        """Rows where the number is there: the plain count where the schema says it always is."""
-        if column in self.fields and self.fields[column].constraints.required:
-            return self._rows()
-        of = sensitivity.of_rows(self.rows)
-        return Component(measure=Measure.PRESENT, cells=self.cells, sensitivity=of, column=column)
-
-    def _total(self, column: str, grid: Grid) -> Component:
-        of = sensitivity.of_sums(self.rows, grid.largest)
-        return Component(measure=Measure.TOTAL, cells=self.cells, sensitivity=of, column=column, grid=grid)
-
-    def _squares(self, column: str, grid: Grid) -> Component:
-        if grid.largest > 2**20:
-            raise RequestError(
-                "bounds_invalid", "These bounds span too many steps of the grid for a variance.", "Narrow them."
-            )
-        of = sensitivity.of_squares(self.rows, grid.largest)
-        return Component(measure=Measure.SQUARES, cells=self.cells, sensitivity=of, column=column, grid=grid)
-
-    def _bins(self, column: str, grid: Grid, bins: int) -> Component:
-        _limit(self.cells * bins)
-        of = sensitivity.of_rows(self.rows)
-        return Component(
-            measure=Measure.BINS, cells=self.cells * bins, sensitivity=of, column=column, grid=grid, bins=bins
-        )
-
-    def _grid(self, statistic: Sum | Mean | Variance | Quantile | Histogram, *, centred: bool) -> Grid:
-        column = statistic.column
-        if self._kind(column) is not Kind.NUMBER:
-            raise RequestError("column_not_number", f"{column!r} is not a number.", "Take a numeric column.")
-        field = self.fields.get(column)
-        low, high = self._bounds(column, field, statistic.bounds)
-        step = (field.grid if field is not None else None) or (high - low) / DERIVED_STEPS
-        largest = max(abs(low), abs(high))
-        # Steps must be counted exactly in doubles, wherever the grid's centre lies.
-        if not (step > 0 and largest / step <= MAX_STEPS and (high - low) / MAX_BINS > largest * 2**-40):
-            raise RequestError(
-                "bounds_invalid",
-                "These bounds are too far from zero, or too close together, for their grid.",
-                "Derive a column that is moved and scaled, for instance  (value - 1000000) / 1000, and bound that.",
-            )
-        # A sum is measured from 0, so that an empty group's sum is 0; a mean from the middle, where the noise is least.
-        centre = low + step * math.floor((high - low) / (2 * step)) if centred else 0.0
-        return Grid(low=low, high=high, step=step, centre=centre)
-
-    def _bounds(self, column: str, field: SchemaField | None, asked: tuple[float, float] | None) -> tuple[float, float]:
-        declared = field.bounds if field is not None else None
-        if asked is None:
-            if declared is None:
-                raise RequestError(
-                    "bounds_missing",
-                    f"{column!r} has no declared bounds.",
-                    f'Give them: bounds=(low, high); look at the twin for a sensible pair for "{column}".',
-                )
-            return declared
-        if declared is not None and not (declared[0] <= asked[0] and asked[1] <= declared[1]):
-            raise RequestError(
-                "bounds_invalid",
-                f"The bounds of {column!r} are wider than the declared {declared[0]:g} to {declared[1]:g}.",
-                "Stay within them: no value lies outside.",
-            )
-        return asked
+    def always_there(self, column: str) -> bool:
+        return column in self.fields and self.fields[column].constraints.required
 
 
 def _limit(cells: int) -> None:

@@ -6,80 +6,18 @@ the request: the label a researcher gives a release is not part of it, so renami
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from tre.errors import RequestError
 from tre.rules.canonical import digest
-from tre.rules.schema import LARGEST, RESERVED_PREFIX, Closed, Identifier, Name
+from tre.rules.schema import RESERVED_PREFIX, Closed, Identifier, Name
+from tre.statistics.kinds import Statistic
 
 MAX_EPSILON = 100.0
-
-# A value that a group is known by; None stands for missing.
-Key = int | str | bool | None
-
-
-class Count(Closed):
-    """Rows (of at most the privacy unit's bound per person)."""
-
-    kind: Literal["count"] = "count"
-
-
-class CountPeople(Closed):
-    """Different people."""
-
-    kind: Literal["count_people"] = "count_people"
-
-
-class _Bounded(Closed):
-    """A statistic of a number clamped to [low, high]; without bounds, the field's declared ones."""
-
-    column: Name
-    bounds: tuple[float, float] | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.bounds is not None:
-            low, high = self.bounds
-            if not low < high:
-                raise ValueError("bounds are reversed or equal: write (low, high)")
-            if max(abs(low), abs(high)) > LARGEST:
-                raise ValueError("bounds may be at most 2^53")
-        return self
-
-
-class Sum(_Bounded):
-    kind: Literal["sum"] = "sum"
-
-
-class Mean(_Bounded):
-    kind: Literal["mean"] = "mean"
-
-
-class Variance(_Bounded):
-    """The population variance of the clamped number: mean of squares less square of the mean."""
-
-    kind: Literal["variance"] = "variance"
-
-
-class Quantile(_Bounded):
-    """The value below which `probability` of the rows lie, on a grid of `bins` equal steps."""
-
-    kind: Literal["quantile"] = "quantile"
-    probability: float = Field(gt=0, lt=1)
-    bins: int = Field(default=100, ge=2, le=10_000)
-
-
-class Histogram(_Bounded):
-    """Rows in `bins` equal steps between the bounds; values outside count in the first and last."""
-
-    kind: Literal["histogram"] = "histogram"
-    bins: int = Field(default=20, ge=2, le=10_000)
-
-
-Statistic = Annotated[Count | CountPeople | Sum | Mean | Variance | Quantile | Histogram, Field(discriminator="kind")]
 
 
 class Derived(Closed):
@@ -106,7 +44,7 @@ class Grouping(Closed):
 class Request(Closed):
     """One release: where, derive, group, statistics, and the epsilon that all of it together may cost."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     dataset: Identifier
     where: tuple[str, ...] = Field(default=(), max_length=20)
     derive: tuple[Derived, ...] = Field(default=(), max_length=50)
@@ -123,6 +61,13 @@ class Request(Closed):
     @property
     def digest(self) -> str:
         return digest(self.model_dump(mode="json"))
+
+    def brief(self) -> str:
+        """For people: JSON without what is not said, but with every statistic's kind."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        kinds = {label: {"kind": s.kind} for label, s in self.statistics.items()}
+        content["statistics"] = {label: kinds[label] | s for label, s in content["statistics"].items()}
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def parse(content: Any) -> Request:

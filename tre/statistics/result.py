@@ -1,186 +1,266 @@
 """From noisy whole numbers to values with 95 % intervals. Post-processing only: nothing here sees a row.
 
-Guarantees: an interval is about the noise alone (sampling is not in it) and covers as stated for count, count_people and
-sum exactly, for mean by the delta method, for a quantile of the grid by inverting the noisy distribution. A value that
-the noise has drowned is None with the widest interval that is known, never a number that looks like one.
+Guarantees: an interval is about the noise alone and covers as stated for count, count_people and sum exactly, for what
+is made of several sums by the delta method, for a quantile by its own draws (statistics.quantiles). Where rows are a
+sample, `sampling` says that error apart. A value that the noise has drowned is None with the widest interval that is
+known, never a number that looks like one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import duckdb
 
+from tre.statistics import logistic, models, quantiles, survival
 from tre.statistics.aggregate import Exact, exact
-from tre.statistics.noise import Drawn, gaussian, sigma_for
-from tre.statistics.prepare import Component, Grid, Measure, Prepared
-from tre.statistics.request import Histogram, Key, Mean, Quantile, Sum, Variance
+from tre.statistics.components import Component, Grid, Measure
+from tre.statistics.estimates import Estimate, estimates
+from tre.statistics.kinds import (
+    Correlation,
+    Covariance,
+    Histogram,
+    Key,
+    LinearModel,
+    LogisticModel,
+    Mean,
+    Quantile,
+    Ratio,
+    Share,
+    StandardDeviation,
+    Statistic,
+    Sum,
+    Survival,
+    Top,
+    Variance,
+)
+from tre.statistics.noise import OPENDP, Z_GAUSSIAN, Z_LAPLACE, Drawn, noised, scale_for, sigma_for
+from tre.statistics.prepare import Prepared, Use
+from tre.statistics.quantiles import Pick
 from tre.statistics.table import Cell, Mechanism, Table
 
-# Two-sided 95 % of the normal distribution; whole-number noise is rounded outwards from it.
-Z = 1.959963984540054
+By = tuple[str, ...]
 
 
-Noised = Mapping[Component, Drawn]
+@dataclass(frozen=True, kw_only=True)
+class Noised:
+    """What was drawn: whole numbers, the places of quantiles by group, and a model's last step."""
+
+    drawn: Mapping[Component, Drawn]
+    picks: Mapping[Component, tuple[Pick, ...]]
+    fits: Mapping[Component, logistic.Fit]
 
 
 def draw(prepared: Prepared, vectors: Exact) -> Noised:
     """Noise on every exact vector, each paid for by its share."""
-    return {
-        c: gaussian(vectors[c], sensitivity=c.sensitivity, rho_units=prepared.units_each) for c in prepared.components
-    }
+    drawn: dict[Component, Drawn] = {}
+    picks: dict[Component, tuple[Pick, ...]] = {}
+    for c, vector in vectors.items():
+        if c.measure is Measure.RANKS:
+            picks[c] = tuple(_picks(prepared, c, vector))
+        else:
+            drawn[c] = noised(vector, l1=c.l1, l2=c.l2, units=prepared.units[c], pure=prepared.pure)
+    return Noised(drawn=drawn, picks=picks, fits={})
+
+
+def _picks(prepared: Prepared, c: Component, vector: tuple[int, ...]) -> Iterator[Pick]:
+    if c.bins is None or c.probability is None:
+        raise ValueError("a quantile has bins and a probability")
+    for start in range(0, len(vector), c.bins.count):
+        counts = vector[start : start + c.bins.count]
+        yield quantiles.pick(counts, c.probability, sensitivity=c.l1, units=prepared.units[c], pure=prepared.pure)
 
 
 def evaluate(connection: duckdb.DuckDBPyConnection, prepared: Prepared) -> Table:
     """Exact vectors, noise, values: the whole way. The caller has paid for `prepared.rho_units`."""
-    return table(prepared, draw(prepared, exact(connection, prepared)))
+    found = draw(prepared, exact(connection, prepared))
+    fits = {c: logistic.fit(connection, prepared, c) for c in prepared.components if c.measure is Measure.GRADIENTS}
+    return table(prepared, Noised(drawn=found.drawn, picks=found.picks, fits=fits))
 
 
 def table(prepared: Prepared, noised: Noised) -> Table:
-    cells: list[Cell] = []
-    for label, statistic in prepared.request.statistics.items():
-        parts = [(c, noised[c]) for c in prepared.uses[label]]
-        for i, keys in enumerate(prepared.keys):
-            match statistic:
-                case Mean():
-                    cells.append(_mean(label, keys, i, parts))
-                case Variance():
-                    cells.append(_variance(label, keys, i, parts))
-                case Quantile():
-                    cells.append(_quantile(label, keys, i, parts[0], statistic.probability))
-                case Histogram():
-                    cells += _histogram(label, keys, i, parts[0])
-                case Sum():
-                    cells.append(_sum(label, keys, i, parts[0]))
-                case _:
-                    cells.append(_count(label, keys, parts[0][1].values[i], parts[0][1].sigma))
+    maker = Maker(prepared, noised, estimates(prepared, noised.drawn))
+    cells = [
+        cell
+        for label, statistic in prepared.request.statistics.items()
+        for use in prepared.uses[label]
+        for cell in maker.cells(label, statistic, use)
+    ]
     return Table(
-        columns=tuple(g.column for g in prepared.groups),
+        columns=tuple(g.column for g in prepared.request.group_by),
         cells=tuple(cells),
-        mechanisms=tuple(_mechanism(c, prepared.units_each) for c in prepared.components),
+        mechanisms=tuple(_mechanism(prepared, c) for c in prepared.components),
+        libraries={"opendp": OPENDP, "duckdb": duckdb.__version__},
+        measure="pure" if prepared.pure else "zcdp",
         rho_units=prepared.rho_units,
     )
 
 
-def _mechanism(component: Component, rho_units: int) -> Mechanism:
+def _mechanism(prepared: Prepared, c: Component) -> Mechanism:
+    units, pure = prepared.units[c], prepared.pure
+    name, size = ("discrete laplace", c.l1) if pure else ("discrete gaussian", c.l2)
+    sigma = sigma_for(size, units // max(c.steps, 1), pure=pure)
+    if c.measure is Measure.RANKS:
+        name, size, sigma = "noisy minimum", c.l1, scale_for(c.l1, units * quantiles.VALUE // 100, pure=pure)
+    bounds = tuple((f.grid.low, f.grid.high) for f in c.factors)
+    if c.bins is not None:
+        bounds = ((c.bins.low, c.bins.edges[-1]),)
     return Mechanism(
-        measure=component.measure.value,
-        column=component.column,
-        sensitivity=component.sensitivity,
-        sigma=sigma_for(component.sensitivity, rho_units),
-        step=component.grid.step if component.grid and component.measure is Measure.TOTAL else 1.0,
-        rho_units=rho_units,
-    )
-
-
-def _half_width(sigma: float) -> int:
-    return math.ceil(Z * sigma)
-
-
-def _count(
-    label: str, keys: tuple[Key, ...], value: int, sigma: float, edge: tuple[float, float] | None = None
-) -> Cell:
-    error = _half_width(sigma)
-    return Cell(
-        keys=keys, statistic=label, bin=edge, value=value, error=error,
-        low=max(0, value - error), high=max(0, value + error),
+        measure=c.measure.value, by=c.by, column=c.column, mechanism=name, sensitivity=size, sigma=sigma, step=c.unit,
+        bounds=bounds, rho_units=units,
     )  # fmt: skip
 
 
-def _grid_of(component: Component) -> Grid:
-    if component.grid is None:
-        raise ValueError("a total has a grid")
-    return component.grid
+def _clamp(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
-def _sum(label: str, keys: tuple[Key, ...], i: int, part: tuple[Component, Drawn]) -> Cell:
-    component, drawn = part
-    step = _grid_of(component).step
-    value, error = drawn.values[i] * step, _half_width(drawn.sigma) * step
-    return Cell(keys=keys, statistic=label, value=value, error=error, low=value - error, high=value + error)
+class Maker:
+    """Makes a statistic's cells from the estimates of its vectors."""
+
+    def __init__(self, prepared: Prepared, noised: Noised, found: Mapping[Component, Estimate]) -> None:
+        self.prepared = prepared
+        self.noised = noised
+        self.estimates = found
+        # Rows of one person are no independent sample: with several of them, nothing is said about sampling.
+        self.sampled = prepared.max_rows == 1
+        self.z = Z_LAPLACE if prepared.pure else Z_GAUSSIAN
+
+    def cells(self, label: str, statistic: Statistic, use: Use) -> Iterator[Cell]:
+        by = None if use.by == tuple(g.column for g in self.prepared.request.group_by) else use.by
+        for i, keys in enumerate(self.prepared.keys(use.by)):
+            for found in self.at(statistic, use, i):
+                if not self.sampled:
+                    found.pop("sampling", None)
+                yield Cell(keys=keys, by=by, statistic=label, **found)
+
+    def at(self, statistic: Statistic, use: Use, i: int) -> Iterator[dict[str, object]]:
+        """The numbers of the i-th group: one, or as many as the statistic has bins or terms."""
+        parts = [self.estimates[c] for c in use.parts if c in self.estimates]
+        match statistic:
+            case Mean() | Share():
+                yield self._mean(use, parts, i)
+            case Variance() | StandardDeviation():
+                yield self._variance(use, parts, i, root=isinstance(statistic, StandardDeviation))
+            case Ratio():
+                yield self._ratio(use, parts, i)
+            case Quantile():
+                yield self._quantile(use, parts[0], i)
+            case Sum():
+                yield self._sum(use.parts[0], parts[0], i)
+            case Histogram():
+                yield from self._histogram(use.parts[0], parts[0], i)
+            case Top():
+                yield from self._top(statistic, parts[0], i)
+            case Survival():
+                yield from survival.curve(use.parts[0], parts[0], i, self.z)
+            case Covariance() | Correlation():
+                yield models.association(statistic, use.parts, parts, i, self.z)
+            case LinearModel():
+                yield from models.linear(statistic, use.parts, parts, i, self.z)
+            case LogisticModel():
+                yield from logistic.coefficients(statistic, use.parts[0], self.noised.fits[use.parts[0]], self.z)
+            case _:
+                yield self._count(parts[0], i)
+
+    def _count(self, estimate: Estimate, i: int) -> dict[str, object]:
+        value, shown = float(estimate.values[i]), float(estimate.shown[i])
+        error = self.z * estimate.sigma
+        if estimate.whole:
+            # Whole-number noise is rounded outwards from its normal or Laplace shape.
+            whole, out = int(value), math.ceil(error)
+            return {"value": whole, "error": out, "low": max(0, whole - out), "high": max(0, whole + out)}
+        return {"value": shown, "error": error, "low": max(0.0, value - error), "high": max(0.0, value + error)}
+
+    def _sum(self, component: Component, estimate: Estimate, i: int) -> dict[str, object]:
+        half = self.z * estimate.sigma
+        value, error = float(estimate.values[i]) * component.unit, math.ceil(half) * component.unit
+        return {"value": value, "error": error, "low": value - error, "high": value + error}
+
+    def _histogram(self, component: Component, estimate: Estimate, i: int) -> Iterator[dict[str, object]]:
+        if component.bins is None:
+            raise ValueError("a histogram has bins")
+        edges, m = component.bins.edges, component.bins.count
+        for b in range(m):
+            yield {"bin": (edges[b], edges[b + 1])} | self._count(estimate, i * m + b)
+
+    def _top(self, statistic: Top, estimate: Estimate, i: int) -> Iterator[dict[str, object]]:
+        keys = self.prepared.groups[statistic.column].keys
+        mine = range(i * len(keys), (i + 1) * len(keys))
+        ranked = sorted(mine, key=lambda j: (-float(estimate.values[j]), j))[: statistic.k]
+        for j in ranked:
+            key: Key = keys[j - i * len(keys)]
+            yield {"term": "(missing)" if key is None else key} | self._count(estimate, j)
+
+    def _mean(self, use: Use, parts: list[Estimate], i: int) -> dict[str, object]:
+        """centre + total / count. Its variance, by the delta method: (s_total^2 + ratio^2 s_count^2) / count^2."""
+        (total, count), grid = parts, _grid(use.parts[0])
+        n = float(count.values[i])
+        # With fewer rows than three standard deviations of the count's noise the ratio means nothing.
+        if n < 3 * count.sigma or n <= 0:
+            return {"value": None, "error": None, "low": grid.low, "high": grid.high}
+        ratio = float(total.values[i]) / n
+        error = self.z * math.hypot(total.sigma, ratio * count.sigma) / n * grid.step
+        value = grid.centre + ratio * grid.step
+        low, high, shown = (_clamp(v, grid.low, grid.high) for v in (value - error, value + error, value))
+        sampling = self._sampling(use, i, n, shown)
+        return {"value": shown, "error": error, "low": low, "high": high, "sampling": sampling}
+
+    def _sampling(self, use: Use, i: int, n: float, value: float) -> float | None:
+        """Of a share by its own formula; of a mean where the request measures the squares too."""
+        factor = use.parts[0].factors[0]
+        if factor.flag:
+            return Z_GAUSSIAN * math.sqrt(value * (1 - value) / n)
+        for c, estimate in self.estimates.items():
+            if c.measure is Measure.SQUARES and c.factors == (factor,) and c.by == use.by and not c.given:
+                steps = (value - factor.grid.centre) / factor.grid.step
+                spread = float(estimate.values[i]) / (2 * n) + factor.grid.largest**2 / 2 - steps**2
+                return Z_GAUSSIAN * math.sqrt(max(spread, 0) / n) * factor.grid.step
+        return None
+
+    def _variance(self, use: Use, parts: list[Estimate], i: int, *, root: bool) -> dict[str, object]:
+        """squares / n - (total / n)^2, in steps; its noise by the delta method over the three vectors."""
+        (total, count, squares), grid = parts, _grid(use.parts[0])
+        unit, most = grid.step**2, ((grid.high - grid.low) / 2) ** 2  # no variance within bounds is larger
+        n = float(count.values[i])
+        if n < 3 * count.sigma or n <= 0:
+            return {"value": None, "error": None, "low": 0, "high": math.sqrt(most) if root else most}
+        mean, u = float(total.values[i]) / n, float(squares.values[i]) / (2 * n)
+        value = (u + grid.largest**2 / 2 - mean**2) * unit
+        slopes = (squares.sigma / 2, 2 * mean * total.sigma, (2 * mean**2 - u) * count.sigma)
+        error = self.z * math.hypot(*slopes) / n * unit
+        low, high, value = (_clamp(v, 0, most) for v in (value - error, value + error, value))
+        if root:
+            low, high, value = math.sqrt(low), math.sqrt(high), math.sqrt(value)
+            error = (high - low) / 2
+        return {"value": value, "error": error, "low": low, "high": high}
+
+    def _ratio(self, use: Use, parts: list[Estimate], i: int) -> dict[str, object]:
+        (above, below), (over, under) = parts, use.parts
+        bottom = float(below.values[i]) * under.unit
+        spread = below.sigma * under.unit
+        if abs(bottom) < 3 * spread or bottom == 0:
+            return {"value": None, "error": None, "low": None, "high": None}
+        value = float(above.values[i]) * over.unit / bottom
+        error = self.z * math.hypot(above.sigma * over.unit, value * spread) / abs(bottom)
+        return {"value": value, "error": error, "low": value - error, "high": value + error}
+
+    def _quantile(self, use: Use, count: Estimate, i: int) -> dict[str, object]:
+        """The candidate drawn, between those drawn for lower and higher ranks."""
+        component, bins, p = use.parts[0], use.parts[0].bins, use.parts[0].probability
+        if bins is None or p is None:
+            raise ValueError("a quantile has bins and a probability")
+        least = min(p.numerator, p.denominator - p.numerator) * (float(count.values[i]) - 3 * count.sigma)
+        units, pure = self.prepared.units[component], self.prepared.pure
+        if least < quantiles.margin(bins.count, component.l1, units, pure=pure):
+            return {"value": None, "error": None, "low": bins.low, "high": bins.span(bins.count - 1)[1]}
+        pick = self.noised.picks[component][i]
+        places = (pick.low, pick.value, pick.high)
+        low, high = bins.span(min(places))[0], bins.span(max(places))[1]
+        return {"value": bins.value(pick.value), "error": (high - low) / 2, "low": low, "high": high}
 
 
-def _mean(label: str, keys: tuple[Key, ...], i: int, parts: list[tuple[Component, Drawn]]) -> Cell:
-    """centre + total / count. Its variance, by the delta method: (s_total^2 + ratio^2 s_count^2) / count^2."""
-    (component, total), (_, count) = parts
-    grid = _grid_of(component)
-    n = count.values[i]
-    # With fewer rows than three standard deviations of the count's noise the ratio means nothing.
-    if n < 3 * count.sigma or n <= 0:
-        return Cell(keys=keys, statistic=label, value=None, error=None, low=grid.low, high=grid.high)
-    ratio = total.values[i] / n
-    error = Z * math.hypot(total.sigma, ratio * count.sigma) / n * grid.step
-    value = grid.centre + ratio * grid.step
-    low, high = (min(max(v, grid.low), grid.high) for v in (value - error, value + error))
-    return Cell(keys=keys, statistic=label, value=min(max(value, grid.low), grid.high), error=error, low=low, high=high)
-
-
-def _variance(label: str, keys: tuple[Key, ...], i: int, parts: list[tuple[Component, Drawn]]) -> Cell:
-    """squares / n - (total / n)^2, in steps; its noise by the delta method over the three vectors."""
-    (component, total), (_, count), (_, squares) = parts
-    grid = _grid_of(component)
-    unit, most = grid.step**2, ((grid.high - grid.low) / 2) ** 2  # no variance within bounds is larger
-    n = count.values[i]
-    if n < 3 * count.sigma or n <= 0:
-        return Cell(keys=keys, statistic=label, value=None, error=None, low=0, high=most)
-    mean, u = total.values[i] / n, squares.values[i] / (2 * n)
-    value = (u + grid.largest**2 / 2 - mean**2) * unit
-    slopes = (squares.sigma / 2, 2 * mean * total.sigma, (2 * mean**2 - u) * count.sigma)
-    error = Z * math.hypot(*slopes) / n * unit
-    low, high, value = (min(max(v, 0), most) for v in (value - error, value + error, value))
-    return Cell(keys=keys, statistic=label, value=value, error=error, low=low, high=high)
-
-
-def _edges(component: Component) -> list[float]:
-    grid = _grid_of(component)
-    width = (grid.high - grid.low) / component.bins
-    return [grid.low + width * b for b in range(component.bins)] + [grid.high]
-
-
-def _histogram(label: str, keys: tuple[Key, ...], i: int, part: tuple[Component, Drawn]) -> list[Cell]:
-    component, drawn = part
-    edges = _edges(component)
-    values = drawn.values[i * component.bins : (i + 1) * component.bins]
-    return [_count(label, keys, v, drawn.sigma, (edges[b], edges[b + 1])) for b, v in enumerate(values)]
-
-
-def _quantile(label: str, keys: tuple[Key, ...], i: int, part: tuple[Component, Drawn], p: float) -> Cell:
-    """Where the noisy distribution crosses p; the interval holds every edge that the noise cannot rule out.
-
-    At an edge with j bins below, T = (1 - p) below - p above has noise of variance s^2 ((1-p)^2 j + p^2 (m - j)) and is
-    negative below the quantile, positive above.
-    """
-    component, drawn = part
-    edges, m = _edges(component), component.bins
-    counts = drawn.values[i * m : (i + 1) * m]
-    total = sum(counts)
-    below, crossings, possible = 0, [], []
-    for j in range(m + 1):
-        t = (1 - p) * below - p * (total - below)
-        noise = drawn.sigma * math.sqrt((1 - p) ** 2 * j + p**2 * (m - j))
-        crossings.append(t)
-        if abs(t) <= Z * noise:
-            possible.append(j)
-        below += counts[j] if j < m else 0
-    if total < 3 * drawn.sigma * math.sqrt(m):
-        return Cell(keys=keys, statistic=label, value=None, error=None, low=edges[0], high=edges[-1])
-    last, first = _around(crossings)
-    value = _crossing(edges, crossings, last, first)
-    low, high = edges[min(last, first)], edges[max(last, first)]
-    if possible:
-        low, high = min(low, edges[max(possible[0] - 1, 0)]), max(high, edges[min(possible[-1] + 1, m)])
-    return Cell(keys=keys, statistic=label, value=value, error=(high - low) / 2, low=low, high=high)
-
-
-def _around(t: list[float]) -> tuple[int, int]:
-    """The last edge where T is negative, and the first where it is not."""
-    last = max((j for j, v in enumerate(t) if v < 0), default=0)
-    return last, min((j for j, v in enumerate(t) if v >= 0), default=len(t) - 1)
-
-
-def _crossing(edges: list[float], t: list[float], last: int, first: int) -> float:
-    """Where T crosses 0, linearly inside a bin; where noise makes it cross often, the middle of the first and last."""
-    if first == last + 1 and t[first] > t[last]:
-        return edges[last] + (edges[first] - edges[last]) * -t[last] / (t[first] - t[last])
-    return (edges[first] + edges[last]) / 2
+def _grid(component: Component) -> Grid:
+    return component.factors[0].grid

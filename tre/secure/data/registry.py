@@ -192,7 +192,7 @@ class Registry:
             id=name, title=dataset.title, description=dataset.description, source=dataset.source,
             licence=dataset.licence, steward=dataset.steward, population=dataset.population,
             version=version or self.version(connection, name), delta=policies.populations[dataset.population].lifetime.delta,
-            columns=columns, table=dataset.table.only(columns), twin=_public(label) if label else None,
+            size=dataset.size, columns=columns, table=dataset.table.only(columns), twin=_public(label) if label else None,
         )  # fmt: skip
 
     def view(self, source: Path, columns: tuple[str, ...]) -> Path:

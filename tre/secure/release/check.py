@@ -17,7 +17,9 @@ from tre.secure import ledger
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.statistics.aggregate import open_rows
+from tre.statistics.kinds import Reference
 from tre.statistics.prepare import Prepared, prepare
+from tre.statistics.references import resolve, value_of
 from tre.statistics.result import evaluate
 from tre.statistics.table import Table
 
@@ -37,6 +39,17 @@ class Check:
             waiting = [e for e in ledger.entries(connection, release) if e.state == Charge.RESERVED]
         for entry in waiting:
             self._one(int(entry.id), release, plan.requests[int(entry.position)], plan.project, policies)
+
+    def _earlier(self, project: str, version: str, reference: Reference) -> float | None:
+        """The value referred to, if it was released from this version to this project; lost or drowned ones are None."""
+        with self.context.database.read() as connection:
+            found = ledger.stored(connection, project=project, version=version, digest=reference.request)
+        if found is None:
+            return None
+        try:
+            return value_of(Released.model_validate_json(str(found.value)).table, reference)
+        except KeyError:
+            return None
 
     def _lose_interrupted(self, release: str) -> None:
         """Spent, and no value: a process died in between. Drawing again would be choosing one's noise."""
@@ -67,11 +80,13 @@ class Check:
             ledger.store(connection, entry, value.model_dump_json(), at=self.context.now())
 
     def _prepared(self, planned: PlannedRequest, project: str, policies: Policies) -> Prepared:
-        """Prepared anew from the request; its price must be the one reserved."""
+        """Prepared anew from the request, values referred to in their place; its price must be the one reserved."""
         dataset = policies.datasets[planned.request.dataset]
         columns = policies.projects[project].datasets[planned.request.dataset]
         delta = policies.populations[planned.population].lifetime.delta
-        prepared = prepare(planned.request, dataset.table.only(columns), delta=delta)
+        schema = dataset.table.only(columns)
+        request = resolve(planned.request, schema, lambda r: self._earlier(project, planned.dataset_version, r))
+        prepared = prepare(request, schema, delta=delta)
         if prepared.rho_units != planned.rho_units or planned.request.digest != planned.digest:
             raise RuntimeError("a planned request is not what was priced")
         return prepared

@@ -7,7 +7,7 @@ sandbox claimed; a request already released in the project costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -29,11 +29,10 @@ from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
-from tre.statistics.aggregate import open_rows
-from tre.statistics.prepare import prepare
+from tre.statistics.prepare import Prepared, prepare
+from tre.statistics.price import price
+from tre.statistics.references import references, resolve
 from tre.statistics.request import Request
-from tre.statistics.result import evaluate
-from tre.statistics.table import Table
 
 MAX_REQUESTS = 50
 # Together they take the gateway a few seconds and some hundred megabytes at most.
@@ -100,15 +99,19 @@ class Planner:
         infos = self.manifest(connection, policies, project, World.REHEARSAL).datasets
         seen: set[str] = set()
         cells = 0
-        requests = []
+        requests: list[PlannedRequest] = []
         for item in emitted.requests:
             info = _info(infos, item.request)
-            cells += prepare(item.request, info.table, delta=info.delta).cells
+            self._refer(connection, project, info, item.request, requests)
+            prepared = _prepared(item.request, info)
+            cells += prepared.cells
             if cells > MAX_PLAN_CELLS:
                 raise _too_large(f"{MAX_PLAN_CELLS:,} numbers")
             known = ledger.stored(connection, project=project, version=info.version, digest=item.request.digest)
             requests.append(
-                self._planned(item.name, item.request, info, known=known, repeated=item.request.digest in seen)
+                _planned(
+                    item.name, prepared, item.request, info, replayed=known is not None or item.request.digest in seen
+                )
             )
             seen.add(item.request.digest)
         costs: dict[str, int] = {}
@@ -124,31 +127,40 @@ class Planner:
             run=bool(outputs) or _run_rule(policies, project) is RunRule.ALWAYS,
         )  # fmt: skip
 
-    def _planned(
+    def _refer(
         self,
-        name: str,
-        request: Request,
+        connection: sa.Connection,
+        project: str,
         info: DatasetInfo,
-        *,
-        known: sa.Row[tuple[object, ...]] | None,
-        repeated: bool,
-    ) -> PlannedRequest:
-        prepared = prepare(request, info.table, delta=info.delta)
-        if known is not None:
-            errors = Released.model_validate_json(str(known.value)).table.typical_errors()
-        else:
-            errors = self._rehearsed(request, info).typical_errors()
-        return PlannedRequest(
-            name=name, request=request, digest=request.digest, population=info.population,
-            dataset_version=info.version, rho_units=prepared.rho_units, replayed=known is not None or repeated,
-            expected_error=errors,
-        )  # fmt: skip
+        request: Request,
+        earlier: Sequence[PlannedRequest],
+    ) -> None:
+        """A bound may refer to a single value of an earlier request of this plan, or of one released to the project."""
+        for reference in references(request):
+            before = [p.request for p in earlier if p.digest == reference.request]
+            stored = ledger.stored(connection, project=project, version=info.version, digest=reference.request)
+            if stored is not None:
+                before.append(Released.model_validate_json(str(stored.value)).request)
+            if not any(reference.statistic in r.statistics and r.dataset == request.dataset for r in before):
+                raise RequestError(
+                    "reference_unknown",
+                    "A bound refers to a value that no earlier release of this notebook has.",
+                    "Make that release first, in the same notebook and from the same dataset.",
+                )
 
-    def _rehearsed(self, request: Request, info: DatasetInfo) -> Table:
-        """The request on the twin, by trusted code: the sandbox's own figures are not relied on."""
-        prepared = prepare(request, info.table, delta=info.delta)
-        with open_rows(self.registry.twin_view(info.id, info.columns)) as connection:
-            return evaluate(connection, prepared)
+
+def _prepared(request: Request, info: DatasetInfo) -> Prepared:
+    """As it is priced: values referred to do not change what a request costs."""
+    return prepare(resolve(request, info.table, lambda _: None), info.table, delta=info.delta)
+
+
+def _planned(name: str, prepared: Prepared, request: Request, info: DatasetInfo, *, replayed: bool) -> PlannedRequest:
+    found = price(prepared, delta=info.delta, size=info.size)
+    return PlannedRequest(
+        name=name, request=request, digest=request.digest, population=info.population,
+        dataset_version=info.version, rho_units=prepared.rho_units, replayed=replayed,
+        expected_error=found.errors(), expected=found.expected,
+    )  # fmt: skip
 
 
 def _refuse_clutter(emitted: Emitted) -> None:
