@@ -64,24 +64,29 @@ def _additive(
     for by in [union] if together else dict.fromkeys(c.by for c in components):
         mine = components if together else [c for c in components if c.by == by]
         if mine:
-            wanted, numbers = _sums(mine)
-            rows = _fetch(connection, prepared, by, numbers, wanted)
+            wanted, columns, casts = _sums(mine)
+            rows = _fetch(connection, prepared, by, columns, wanted, casts=casts)
             for c, cells in zip(mine, _dense(prepared, by, rows, len(mine)), strict=True):
                 vectors[c] = _summed(prepared, cells, by, c.by)
     return vectors
 
 
-def _sums(components: Sequence[Component]) -> tuple[str, list[str]]:
-    """The aggregates, and the whole-number columns (with names that no request can spell) that they are over."""
+def _sums(components: Sequence[Component]) -> tuple[str, list[str], list[str]]:
+    """The aggregates, the whole-number columns that they are over, and those as numbers, cast once, that these are of.
+
+    With names that no request can spell.
+    """
     factors = dict.fromkeys(f for c in components for f in c.factors)
     names = {f: quote(f"tre:v{i}") for i, f in enumerate(factors)}
+    numbers = {f: quote(f"tre:n{i}") for i, f in enumerate(factors) if not f.flag}
+    casts = [_number(f, name) for f, name in numbers.items()]
     present = {f.column: name for f, name in names.items()}  # NULL in the same rows
-    columns = [f"{_whole(f)} AS {name}" for f, name in names.items()]
+    columns = [f"{_whole(f, numbers.get(f, quote(f.column)))} AS {name}" for f, name in names.items()]
     for column in dict.fromkeys(g for c in components for g in c.given):
         if column not in present:
             present[column] = quote(f"tre:p{len(present)}")
             columns.append(f"{_there(column)} AS {present[column]}")
-    return ", ".join(_aggregate(c, names, present) for c in components), columns
+    return ", ".join(_aggregate(c, names, present) for c in components), columns, casts
 
 
 def _aggregate(component: Component, names: Mapping[Factor, str], present: Mapping[str, str]) -> str:
@@ -96,10 +101,12 @@ def _aggregate(component: Component, names: Mapping[Factor, str], present: Mappi
             return f"count(*){only}"
         case Measure.SQUARES:
             (factor,) = component.factors
-            name = names[factor]
+            name = f"CAST({names[factor]} AS BIGINT)"
             return f"coalesce(sum(2 * {name} * {name} - {factor.grid.largest**2}){only}, 0)"
         case _:
-            return f"coalesce(sum({' * '.join(names[f] for f in component.factors)}){only}, 0)"
+            first, *more = (names[f] for f in component.factors)
+            product = " * ".join([f"CAST({first} AS BIGINT)" if more else first, *more])
+            return f"coalesce(sum({product}){only}, 0)"
 
 
 def _summed(prepared: Prepared, cells: tuple[int, ...], by: By, onto: By) -> tuple[int, ...]:
@@ -143,11 +150,13 @@ def _fetch(
     columns: Sequence[str],
     wanted: str,
     *,
+    casts: Sequence[str] = (),
     beside: str | None = None,
 ) -> Rows:
     """(keys…, aggregates…) by the groups, and by the column `beside` where it is not NULL."""
     keys = [quote(g) for g in by]
-    sql = f"SELECT {', '.join([PERSON, *keys, *columns])} FROM ({source(prepared)})"
+    rows = f"SELECT {', '.join(['*', *casts])} FROM ({source(prepared)})"
+    sql = f"SELECT {', '.join([PERSON, *keys, *columns])} FROM ({rows})"
     if beside is not None:
         sql = f"SELECT * FROM ({sql}) WHERE {beside} IS NOT NULL"
         keys.append(beside)
@@ -164,31 +173,43 @@ def source(prepared: Prepared) -> str:
     sql = f"SELECT {seen} FROM rows WHERE {ORDER} < {prepared.max_rows}"
     for name, expression in prepared.derived:
         sql = f"SELECT *, {expression} AS {quote(name)} FROM ({sql})"
-    tests = [f"coalesce({c}, FALSE)" for c in prepared.conditions] + [_known(g) for g in prepared.groups.values()]
+    # What is neither true nor false keeps no row.
+    tests = [f"({c})" for c in prepared.conditions] + [_known(g) for g in prepared.groups.values()]
     return f"SELECT * FROM ({sql})" + (f" WHERE {' AND '.join(tests)}" if tests else "")
 
 
 def _known(group: Group) -> str:
     values = [k for k in group.keys if k is not None]
     test = f"{quote(group.column)} IN ({', '.join(literal(v) for v in values)})" if values else "FALSE"
-    return f"({test} OR {quote(group.column)} IS NULL)" if None in group.keys else f"coalesce({test}, FALSE)"
+    return f"({test} OR {quote(group.column)} IS NULL)" if None in group.keys else test
 
 
-def _whole(factor: Factor) -> str:
-    """The number as steps from the centre; NULL where it is missing or not finite."""
-    grid, column = factor.grid, quote(factor.column)
+def _number(factor: Factor, name: str) -> str:
+    return f"TRY_CAST({quote(factor.column)} AS {'BIGINT' if factor.grid.whole else 'DOUBLE'}) AS {name}"
+
+
+def _whole(factor: Factor, number: str) -> str:
+    """The number as steps from the centre; NULL where it is missing or not finite.
+
+    What is at a bound or beyond it is that bound's whole number, written out; what lies between is counted by a formula
+    that is monotonous, also in floating point, and so between the two: the cast cannot fail and the sensitivity holds.
+    """
+    grid = factor.grid
     if factor.flag:
-        return f"CASE WHEN {column} THEN 1 WHEN NOT {column} THEN -1 END"
+        return f"CASE WHEN {number} THEN 1 WHEN NOT {number} THEN -1 END"
+    low, high = grid.lowest, grid.highest
+    # 32-bit numbers are added twice as fast; sums have 128 bits either way.
+    kind = "INTEGER" if max(-low, high) < 2**31 else "BIGINT"
     if grid.whole:
-        # least and greatest skip NULL: without the CASE a missing number would be one at the bound.
-        number = f"TRY_CAST({column} AS BIGINT)"
         times = round(1 / grid.step)
-        moved = f"{times} * greatest(least({number}, {int(grid.high)}), {int(grid.low)}) - {round(grid.centre * times)}"
-        return f"CASE WHEN {number} IS NOT NULL THEN {moved} END"
-    number = f"TRY_CAST({column} AS DOUBLE)"
-    clamped = f"greatest(least({number}, {_double(grid.high)}), {_double(grid.low)})"
-    steps = f"round(({clamped} - {_double(grid.centre)}) / {_double(grid.step)})"
-    return f"CASE WHEN isfinite({number}) THEN {_cast(steps, -grid.largest, grid.largest)} END"
+        steps = f"{times} * {number} - {round(grid.centre * times)}"
+        ends = f"{number} >= {int(grid.high)} THEN {high} WHEN {number} <= {int(grid.low)} THEN {low}"
+        return f"CASE WHEN {ends} ELSE CAST({steps} AS {kind}) END"
+    steps = f"round(({number} - {_double(grid.centre)}) / {_double(grid.step)})"
+    # NaN is above every bound for DuckDB, so both ends ask whether the number is one.
+    above = f"{number} >= {_double(grid.high)} THEN CASE WHEN isfinite({number}) THEN {high} END"
+    below = f"{number} <= {_double(grid.low)} THEN CASE WHEN isfinite({number}) THEN {low} END"
+    return f"CASE WHEN {above} WHEN {below} ELSE CAST({steps} AS {kind}) END"
 
 
 def _there(column: str) -> str:

@@ -49,6 +49,20 @@ class Grid:
     def largest(self) -> int:
         return math.ceil(max(self.high - self.centre, self.centre - self.low) / self.step)
 
+    @property
+    def lowest(self) -> int:
+        """The whole number of the lower bound, by the formula that statistics.aggregate has for what lies between."""
+        return _rounded((self.low - self.centre) / self.step)
+
+    @property
+    def highest(self) -> int:
+        return _rounded((self.high - self.centre) / self.step)
+
+
+def _rounded(value: float) -> int:
+    """Half away from zero, as DuckDB's round."""
+    return int(math.copysign(math.floor(abs(value) + 0.5), value))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bins:
