@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from tre.desk.dataset import Dataset
+from tre.desk.dataset import Dataset, Found
 from tre.desk.output import output
 from tre.desk.release import ReleasedValue
 from tre.desk.workspace import current
@@ -20,6 +20,7 @@ __all__ = [
     "count_people",
     "covariance",
     "dataset",
+    "found",
     "histogram",
     "linear_model",
     "logistic_model",
@@ -139,6 +140,11 @@ def logistic_model(
 def survival(duration: str, event: str, *, bounds: Bounds = None, bins: int = 20, by: By = None) -> kinds.Survival:
     """The share without an event by the end of each interval (a life table); `event` is a true-or-false column."""
     return _build(kinds.Survival, duration=duration, event=event, bounds=bounds, bins=bins, by=by)
+
+
+def found(delta: float = 1e-8) -> Found:
+    """In the place of a group's keys: those that enough people have, found in the data with noise. `delta`: see docs."""
+    return Found(delta)
 
 
 def _listed(names: str | Iterable[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -36,6 +37,13 @@ Errors = float | Mapping[str, float] | None
 
 # The tables of this notebook's releases, by request: what a later release's bounds may refer to.
 _tables: dict[str, Table] = {}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Keys to be found in the data; `delta` is charged on top."""
+
+    delta: float
 
 
 class TwinFrame(pd.DataFrame):
@@ -108,7 +116,10 @@ class Dataset:
 
     def group_by(self, *columns: str, **keys: Any) -> Dataset:
         """A table by these columns. Keys are the declared categories, or given: `group_by(site=["Seattle", "Dayton"])`."""
-        given = ({"column": c, "keys": tuple(k)} for c, k in keys.items())
+        given = (
+            {"column": c} | ({"found": k.delta} if isinstance(k, Found) else {"keys": tuple(k)})
+            for c, k in keys.items()
+        )
         return self._with("group_by", *({"column": c} for c in columns), *given)
 
     def release(

@@ -166,15 +166,20 @@ def _fetch(
     return connection.execute(f"SELECT {listed}, {wanted} FROM ({sql}) GROUP BY {listed}").fetchall()
 
 
-def source(prepared: Prepared) -> str:
-    """bounded rows → derived columns, one layer each → the rows that the filter and the known keys leave."""
+def source(prepared: Prepared, *, without: str | None = None) -> str:
+    """bounded rows → derived columns, one layer each → the rows that the filter and the known keys leave.
+
+    `without`: a group whose keys are not known yet.
+    """
     # Named one by one: a file holds more columns than a project may see.
     seen = ", ".join([PERSON, *map(quote, prepared.columns)])
     sql = f"SELECT {seen} FROM rows WHERE {ORDER} < {prepared.max_rows}"
     for name, expression in prepared.derived:
         sql = f"SELECT *, {expression} AS {quote(name)} FROM ({sql})"
     # What is neither true nor false keeps no row.
-    tests = [f"({c})" for c in prepared.conditions] + [_known(g) for g in prepared.groups.values()]
+    tests = [f"({c})" for c in prepared.conditions] + [
+        _known(g) for g in prepared.groups.values() if g.column != without
+    ]
     return f"SELECT * FROM ({sql})" + (f" WHERE {' AND '.join(tests)}" if tests else "")
 
 

@@ -11,21 +11,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tre.errors import RequestError
 from tre.rules.accounting import rho_of
 from tre.rules.schema import FieldType, TableSchema
 from tre.statistics import shares
-from tre.statistics.components import Component, Group
+from tre.statistics.components import Component, Group, Measure
 from tre.statistics.expression import Compiled, Kind, compile_expression
 from tre.statistics.kinds import Histogram, Key, LinearModel, LogisticModel, Statistic, Survival, Top
 from tre.statistics.margins import subsets
-from tre.statistics.needs import Needs, needs
+from tre.statistics.needs import MAX_QUANTILE_GROUPS, Needs, needs
 from tre.statistics.request import Grouping, Request
 from tre.statistics.shares import Target
 
+# Keys found in the data: the share of the loss, in hundredths, that finding them has, and how many are kept at most.
+FINDING = 20
+MAX_FOUND = 500
+# Units of a request that finds keys: its smallest share is then at least one, however many keys there are.
+LEAST_FOUND = 10**7
+DELTA_UNIT = 1e-15
 # Cells of one vector: more would take the gateway's time and memory without telling anyone anything.
 MAX_CELLS = 100_000
 
@@ -47,6 +53,20 @@ class Use:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Keys still to be found (statistics.found), with what that costs; `again` prepares the request with them.
+
+    `most` of them are kept, so that `again` cannot be refused: that would be told after the rows were read.
+    """
+
+    column: str
+    units: int
+    delta: float
+    most: int
+    again: Callable[[tuple[Key, ...]], Prepared]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """Everything known before a row is read. `derived` and `conditions` are compiled DuckDB SQL, in order.
 
@@ -63,9 +83,11 @@ class Prepared:
     components: tuple[Component, ...]
     units: Mapping[Component, int]
     rho_units: int
+    delta_units: int
     pure: bool
     cells: int
     uses: Mapping[str, tuple[Use, ...]]
+    finding: Finding | None = None
 
     def keys(self, by: tuple[str, ...]) -> Iterator[tuple[Key, ...]]:
         """Every combination of the groups' keys, in declared order: the rows of the answer, whatever the data holds."""
@@ -76,9 +98,12 @@ class Prepared:
         return {name: len(g.keys) for name, g in self.groups.items()}
 
 
-def prepare(request: Request, schema: TableSchema, *, delta: float) -> Prepared:
-    """Raises RequestError with a code for whatever the schema or the language does not allow."""
-    scope = Scope(request, schema)
+def prepare(request: Request, schema: TableSchema, *, delta: float, keys: tuple[Key, ...] | None = None) -> Prepared:
+    """Raises RequestError with a code for whatever the schema or the language does not allow.
+
+    `keys`: those of the group whose keys are found in the data, once they are; before, one stands for all of them.
+    """
+    scope = Scope(request, schema, keys)
     found = {label: needs(scope, statistic) for label, statistic in request.statistics.items()}
     cells = sum(
         scope.shown(statistic, need.by) for label, statistic in request.statistics.items() for need in found[label]
@@ -87,8 +112,10 @@ def prepare(request: Request, schema: TableSchema, *, delta: float) -> Prepared:
     components = tuple(dict.fromkeys(c for all_needs in found.values() for need in all_needs for c in need.parts))
     sizes = {name: len(g.keys) for name, g in scope.groups.items()}
     pure, rho_units = delta == 0, rho_of(request.epsilon, delta)
+    finding = _finding(request, schema, rho_units, delta, cells, components)
+    of_statistics = rho_units - (finding.units if finding else 0)
     split = shares.optimal(components, [t for n in found.values() for t in _targets(n)], sizes, pure=pure)
-    units = {c: math.floor(s * rho_units) for c, s in zip(components, split, strict=True)}
+    units = {c: math.floor(s * of_statistics) for c, s in zip(components, split, strict=True)}
     if min(units[c] // max(c.steps, 1) for c in components) < 1:
         raise RequestError("epsilon_invalid", "This epsilon is too small to be split.", "Ask for a larger one.")
     return Prepared(
@@ -101,10 +128,39 @@ def prepare(request: Request, schema: TableSchema, *, delta: float) -> Prepared:
         components=components,
         units=units,
         rho_units=rho_units,
+        delta_units=math.ceil(finding.delta / DELTA_UNIT) if finding else 0,
         pure=pure,
-        cells=cells,
+        cells=cells * (finding.most if finding and keys is None else 1),
+        finding=finding if keys is None else None,
         uses={label: tuple(Use(by=n.by, parts=n.parts) for n in of) for label, of in found.items()},
     )
+
+
+def _finding(
+    request: Request,
+    schema: TableSchema,
+    rho_units: int,
+    delta: float,
+    cells: int,
+    components: tuple[Component, ...],
+) -> Finding | None:
+    group = request.finding
+    if group is None or group.found is None:
+        return None
+    if delta == 0:
+        raise RequestError(
+            "keys_unknown",
+            "Keys cannot be found in data about this population: its losses are kept with a delta of 0.",
+            f'Give them: .group_by({group.column}=["…", "…"]).',
+        )
+    if rho_units < LEAST_FOUND:
+        raise RequestError("epsilon_invalid", "This epsilon is too small to find keys with.", "Ask for a larger one.")
+    ranked = [c.cells // c.bins.count for c in components if c.measure is Measure.RANKS and c.bins is not None]
+    limits = [MAX_CELLS // max(cells, *(c.cells for c in components)), *(MAX_QUANTILE_GROUPS // n for n in ranked)]
+    return Finding(
+        column=group.column, units=rho_units * FINDING // 100, delta=group.found, most=max(1, min(MAX_FOUND, *limits)),
+        again=lambda keys: prepare(request, schema, delta=delta, keys=keys),
+    )  # fmt: skip
 
 
 def _targets(found: list[Needs]) -> Iterator[Target]:
@@ -118,8 +174,9 @@ def _targets(found: list[Needs]) -> Iterator[Target]:
 class Scope:
     """The columns a request may name, as it adds to them, and its groups."""
 
-    def __init__(self, request: Request, schema: TableSchema) -> None:
+    def __init__(self, request: Request, schema: TableSchema, found: tuple[Key, ...] | None = None) -> None:
         self.schema = schema
+        self.found = found
         self.rows = schema.unit.max_rows
         # The identifier is for counting people, not for filters: a filter on it would single a person out.
         self.fields = {f.name: f for f in schema.fields if f.name != schema.unit.field}
@@ -168,8 +225,10 @@ class Scope:
     # Groups
 
     def _group(self, group: Grouping) -> Group:
-        keys = group.keys if group.keys is not None else self._declared_keys(group.column)
         kind = self.kind(group.column)
+        if group.found is not None:
+            return self._found_group(group.column, kind)
+        keys = group.keys if group.keys is not None else self._declared_keys(group.column)
         wanted = {Kind.NUMBER: int, Kind.TEXT: str, Kind.BOOLEAN: bool}.get(kind)
         if wanted is None or any(type(k) is not wanted for k in keys if k is not None):
             raise RequestError(
@@ -180,6 +239,19 @@ class Scope:
         if len(set(keys)) < len(keys):
             raise RequestError("group_invalid", f"A key of {group.column!r} is given twice.", "Give each key once.")
         return Group(column=group.column, keys=tuple(keys))
+
+    def _found_group(self, column: str, kind: Kind) -> Group:
+        """The keys found, and missing where the column may be; before they are found, one key in their place."""
+        whole = column in self.fields and self.fields[column].type is FieldType.INTEGER
+        if kind is not Kind.TEXT and not whole:
+            raise RequestError(
+                "group_invalid",
+                f"The keys of {column!r} cannot be found: it holds neither text nor declared whole numbers.",
+                "Derive a text column, or group by a derived number with given keys.",
+            )
+        nullable = self.derived[column].nullable if column in self.derived else not self.always_there(column)
+        missing: tuple[Key, ...] = (None,) if nullable else ()
+        return Group(column=column, keys=(*(("…",) if self.found is None else self.found), *missing))
 
     def _declared_keys(self, column: str) -> tuple[Key, ...]:
         self.kind(column)
@@ -192,7 +264,7 @@ class Scope:
             raise RequestError(
                 "keys_unknown",
                 f"What values {column!r} can take is neither declared nor written in its expression.",
-                f'Give them: .group_by({column}=["…", "…"]). Keys found in the data would tell of people.',
+                f'Give them: .group_by({column}=["…", "…"]). Or have common ones found: .group_by({column}=tre.found(1e-8)).',
             )
         return (*values, None) if nullable else tuple(values)
 

@@ -36,6 +36,7 @@ def price(prepared: Prepared, *, delta: float, size: int | None = None) -> Price
         epsilon=prepared.request.epsilon,
         delta=delta,
         rho_units=prepared.rho_units,
+        keys_delta=prepared.finding.delta if prepared.finding else 0.0,
         cells=prepared.cells,
         expected=tuple(
             _expected(prepared, label, statistic, use, size)

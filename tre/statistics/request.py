@@ -39,6 +39,14 @@ class Grouping(Closed):
 
     column: Name
     keys: tuple[int | str | bool, ...] | None = Field(default=None, min_length=1, max_length=10_000)
+    # The probability, charged on top, that a key is told which only one person has; then keys are found in the data.
+    found: float | None = Field(default=None, gt=0, le=1e-4)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.found is not None and self.keys is not None:
+            raise ValueError("keys are either given or found, not both")
+        return self
 
 
 class Request(Closed):
@@ -56,7 +64,14 @@ class Request(Closed):
     def _priced(self) -> Self:
         if not (math.isfinite(self.epsilon) and 0 < self.epsilon <= MAX_EPSILON):
             raise ValueError(f"epsilon must be above 0 and at most {MAX_EPSILON:g}")
+        if sum(g.found is not None for g in self.group_by) > 1:
+            raise ValueError("the keys of one column at most can be found in the data")
         return self
+
+    @property
+    def finding(self) -> Grouping | None:
+        """The group whose keys are found in the data, if there is one."""
+        return next((g for g in self.group_by if g.found is not None), None)
 
     @property
     def digest(self) -> str:

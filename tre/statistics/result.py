@@ -9,11 +9,12 @@ known, never a number that looks like one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
+from tre.statistics import found as found_keys
 from tre.statistics import logistic, models, quantiles, survival
 from tre.statistics.aggregate import Exact, exact
 from tre.statistics.components import Component, Grid, Measure
@@ -37,7 +38,7 @@ from tre.statistics.kinds import (
     Variance,
 )
 from tre.statistics.noise import OPENDP, Z_GAUSSIAN, Z_LAPLACE, Drawn, noised, scale_for, sigma_for
-from tre.statistics.prepare import Prepared, Use
+from tre.statistics.prepare import Finding, Prepared, Use
 from tre.statistics.quantiles import Pick
 from tre.statistics.table import Cell, Mechanism, Table
 
@@ -75,9 +76,21 @@ def _picks(prepared: Prepared, c: Component, vector: tuple[int, ...]) -> Iterato
 
 def evaluate(connection: duckdb.DuckDBPyConnection, prepared: Prepared) -> Table:
     """Exact vectors, noise, values: the whole way. The caller has paid for `prepared.rho_units`."""
+    if prepared.finding is not None:
+        return _of_found_keys(connection, prepared, prepared.finding)
     found = draw(prepared, exact(connection, prepared))
     fits = {c: logistic.fit(connection, prepared, c) for c in prepared.components if c.measure is Measure.GRADIENTS}
     return table(prepared, Noised(drawn=found.drawn, picks=found.picks, fits=fits))
+
+
+def _of_found_keys(connection: duckdb.DuckDBPyConnection, prepared: Prepared, finding: Finding) -> Table:
+    """First the keys, then the statistics by them; where no key was found and none is missing, a table of nothing."""
+    keys, mechanism = found_keys.find(connection, prepared, finding)
+    again = finding.again(keys)
+    if 0 in again.sizes.values():
+        return _table(again, [], [mechanism])
+    told = evaluate(connection, again)
+    return told.model_copy(update={"mechanisms": (mechanism, *told.mechanisms)})
 
 
 def table(prepared: Prepared, noised: Noised) -> Table:
@@ -88,10 +101,14 @@ def table(prepared: Prepared, noised: Noised) -> Table:
         for use in prepared.uses[label]
         for cell in maker.cells(label, statistic, use)
     ]
+    return _table(prepared, cells, [_mechanism(prepared, c) for c in prepared.components])
+
+
+def _table(prepared: Prepared, cells: Sequence[Cell], mechanisms: Sequence[Mechanism]) -> Table:
     return Table(
         columns=tuple(g.column for g in prepared.request.group_by),
         cells=tuple(cells),
-        mechanisms=tuple(_mechanism(prepared, c) for c in prepared.components),
+        mechanisms=tuple(mechanisms),
         libraries={"opendp": OPENDP, "duckdb": duckdb.__version__},
         measure="pure" if prepared.pure else "zcdp",
         rho_units=prepared.rho_units,

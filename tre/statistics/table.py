@@ -35,7 +35,10 @@ class Cell(Closed):
 
 
 class Mechanism(Closed):
-    """How a vector was noised: what a reader needs to check an interval. Sigma (or a choice's scale) is in `step`s."""
+    """How a vector was noised: what a reader needs to check an interval. Sigma (or a choice's scale) is in `step`s.
+
+    `threshold` and `delta` are of keys that were found in the data.
+    """
 
     measure: str
     by: tuple[str, ...] = ()
@@ -45,6 +48,8 @@ class Mechanism(Closed):
     sigma: float
     step: float
     bounds: tuple[tuple[float, float], ...] = ()
+    threshold: float | None = None
+    delta: float | None = None
     rho_units: int
 
 
@@ -93,6 +98,7 @@ class Price(Closed):
     epsilon: float
     delta: float
     rho_units: int
+    keys_delta: float = 0.0
     cells: int
     expected: tuple[Expected, ...]
 

@@ -104,6 +104,8 @@ class Planner:
             info = _info(infos, item.request)
             self._refer(connection, project, info, item.request, requests)
             prepared = _prepared(item.request, info)
+            if prepared.delta_units:
+                raise RequestError("keys_unknown", "Keys found in data are not charged here yet.", "Give the keys.")
             cells += prepared.cells
             if cells > MAX_PLAN_CELLS:
                 raise _too_large(f"{MAX_PLAN_CELLS:,} numbers")
