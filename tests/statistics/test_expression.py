@@ -65,13 +65,20 @@ LANGUAGE = [
     ("CAST(age AS INTEGER)", [17, 40, None, -1, None]),
     ("CASE WHEN age < 40 THEN 'under' ELSE 'over' END", ["under", "over", "over", "under", "over"]),
     ("CASE WHEN n = 0 THEN 1 WHEN n > 0 THEN 10 / n END", [1, 10 / 3, None, 10 / 2**53, None]),
+    ("CASE sex WHEN 'f' THEN 1 WHEN '' THEN 2 END", [1, None, None, 2, None]),
+    ("TRIM(sex)", ["f", "m", None, "", "it's"]),
+    ("SUBSTR(sex, 1, 2)", ["f", "m", None, "", "it"]),
+    ("CONCAT(sex, '-', sex)", ["f-f", "m-m", "-", "-", "it's-it's"]),
+    ("sex || '!'", ["f!", "m!", None, "!", "it's!"]),
+    ("DATE_DIFF('year', born, '2020-06-30')", [40, 19, None, 21, 2019]),
+    ("DATE_DIFF('day', '1999-01-01', born)", [-6881, 1095, None, 0, -729754]),
     ("sex = 'it''s'", [False, False, None, False, True]),
 ]
 
 REFUSED = [
     "COUNT(*)", "SUM(age)", "age > (SELECT 1)", "ROW_NUMBER() OVER ()", "RANDOM() > 0.5", "age; DROP TABLE rows",
     "read_text('/etc/passwd')", "sex || pg_read_file('x')", "age IN (SELECT age FROM rows)", "t.age > 1", "rows.age",
-    "CASE sex WHEN 'f' THEN 1 END", "sex + 1", "age = 'f'", "ill + 1", "age LIKE '1%'", "sex LIKE sex", "now()",
+    "CASE sex WHEN 1 THEN 1 END", "SUBSTR(sex, n, 1)", "SUBSTR(sex, 1, 99999999)", "DATE_DIFF('second', born, born)", "TRIM(BOTH 'x' FROM sex)", "sex + 1", "age = 'f'", "ill + 1", "age LIKE '1%'", "sex LIKE sex", "now()",
     "CURRENT_DATE", "age::BLOB", "getenv('HOME')", "[1, 2]", "{'a': 1}", "x -> x + 1", "age IS TRUE", "$1", "?",
     "SELECT 1", "1e999", "", "age >", "'" * 3, "age" + " + age" * 300, "(" * 60 + "age" + ")" * 60, "NOT " * 60 + "ill",
     "n BETWEEN SYMMETRIC 5 AND 0", "FLOOR(n, 2)", "ROUND(n, 1, 2)", "LENGTH(sex, 'x')", "CAST(n AS DECIMAL(3, 1))",

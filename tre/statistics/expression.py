@@ -94,6 +94,7 @@ _UNARY: dict[type[exp.Expr], tuple[str, Kind, Kind]] = {
     exp.Exp: ("exp", Kind.NUMBER, Kind.NUMBER),
     exp.Upper: ("upper", Kind.TEXT, Kind.TEXT),
     exp.Lower: ("lower", Kind.TEXT, Kind.TEXT),
+    exp.Trim: ("trim", Kind.TEXT, Kind.TEXT),
     exp.Length: ("length", Kind.TEXT, Kind.NUMBER),
     exp.Year: ("year", Kind.DATE, Kind.NUMBER),
     exp.Month: ("month", Kind.DATE, Kind.NUMBER),
@@ -108,6 +109,10 @@ _ARGUMENTS: dict[type[exp.Expr], set[str]] = {
     exp.Case: {"this", "ifs", "default"},
     exp.Cast: {"this", "to"},
     exp.TryCast: {"this", "to", "safe"},
+    exp.Concat: {"expressions", "safe", "coalesce"},
+    exp.DPipe: {"this", "expression", "safe"},
+    exp.DateDiff: {"this", "expression", "unit", "date_part_boundary"},
+    exp.Substring: {"this", "start", "length"},
     exp.Greatest: {"this", "expressions", "ignore_nulls"},
     exp.Least: {"this", "expressions", "ignore_nulls"},
     exp.Like: {"this", "expression", "negate"},
@@ -169,7 +174,11 @@ class _Compiler:
             exp.Round: _round,
             exp.Pow: lambda n, sub: _two("pow", n, sub),
             exp.Log: lambda n, sub: Compiled(f"log10({_sql(sub(n.this), Kind.NUMBER)})", Kind.NUMBER),
+            exp.Substring: _substring,
+            exp.Concat: _joined_text,
+            exp.DPipe: _joined_text,
             exp.Extract: _extract,
+            exp.DateDiff: _days_between,
             exp.Cast: _cast,
             exp.TryCast: _cast,
             **dict.fromkeys(_BINARY, _arithmetic),
@@ -301,9 +310,8 @@ def _like(node: exp.Expr, sub: _Sub) -> Compiled:
 
 
 def _case(node: exp.Expr, sub: _Sub) -> Compiled:
-    if node.this is not None:
-        raise _refused("write CASE WHEN condition THEN value, without an expression after CASE")
-    branches = [(_sql(sub(b.this), Kind.BOOLEAN), sub(b.args["true"])) for b in node.args["ifs"]]
+    tests = [b.this if node.this is None else exp.EQ(this=node.this, expression=b.this) for b in node.args["ifs"]]
+    branches = [(_sql(sub(t), Kind.BOOLEAN), sub(b.args["true"])) for t, b in zip(tests, node.args["ifs"], strict=True)]
     default = node.args.get("default")
     outcomes = [o for _, o in branches] + ([sub(default)] if default is not None else [])
     kind = _same(outcomes)
@@ -348,6 +356,30 @@ def _round(node: exp.Expr, sub: _Sub) -> Compiled:
     if not (isinstance(places, exp.Literal) and str(places.this).isdigit() and int(places.this) <= 12):
         raise _refused("ROUND takes a constant number of places, at most 12")
     return Compiled(f"round(CAST({value} AS DOUBLE), {int(places.this)})", Kind.NUMBER)
+
+
+def _substring(node: exp.Expr, sub: _Sub) -> Compiled:
+    ends = [node.args.get(a) for a in ("start", "length")]
+    if any(not isinstance(e, exp.Literal) or not str(e.this).isdigit() or int(e.this) > MAX_TEXT for e in ends):
+        raise _refused("SUBSTR takes constants: from which character, and how many")
+    start, length = (int(e.this) for e in ends if e is not None)
+    return Compiled(f"substr({_sql(sub(node.this), Kind.TEXT)}, {start}, {length})", Kind.TEXT)
+
+
+def _joined_text(node: exp.Expr, sub: _Sub) -> Compiled:
+    """Cut, so that joining what was joined cannot grow without end."""
+    two = [node.this, node.expression] if isinstance(node, exp.DPipe) else node.expressions
+    parts = [_sql(sub(p), Kind.TEXT) for p in two]
+    joined = f"({' || '.join(parts)})" if isinstance(node, exp.DPipe) else f"concat({', '.join(parts)})"
+    return Compiled(f"substr({joined}, 1, {MAX_TEXT})", Kind.TEXT)
+
+
+def _days_between(node: exp.Expr, sub: _Sub) -> Compiled:
+    unit = node.args["unit"].name.lower()
+    if unit not in ("day", "month", "year"):
+        raise _refused("DATE_DIFF takes 'day', 'month' or 'year'")
+    start, end = _dates([sub(node.expression), sub(node.this)])
+    return Compiled(f"date_diff('{unit}', {_sql(start, Kind.DATE)}, {_sql(end, Kind.DATE)})", Kind.NUMBER)
 
 
 def _extract(node: exp.Expr, sub: _Sub) -> Compiled:
