@@ -185,7 +185,10 @@ class Stage(StrEnum):
 
 
 class Balance(Closed):
-    """An account: (epsilon, delta) for people, exact units for machines. `left_epsilon` is the loss still coverable."""
+    """An account: (epsilon, delta) for people, exact units for machines. `left_epsilon` is the loss still coverable.
+
+    With delta 0 the units are of pure epsilon. `…_delta_units`, of 10^-15, are for group keys found in data.
+    """
 
     account: str
     kind: Literal["population", "project"]
@@ -196,6 +199,9 @@ class Balance(Closed):
     limit_epsilon: float
     used_epsilon: float
     left_epsilon: float
+    limit_delta_units: int = 0
+    used_delta_units: int = 0
+    left_delta_units: int = 0
 
 
 class Cost(Closed):

@@ -9,7 +9,17 @@ from opendp.measurements import make_gaussian
 from opendp.metrics import l2_distance
 from opendp.mod import enable_features
 
-from tre.rules.accounting import UNIT, epsilon_of, rho_of, share, units
+from tre.rules.accounting import (
+    UNIT,
+    UNITS_PER_DELTA,
+    delta_charge,
+    delta_limit,
+    delta_of,
+    epsilon_of,
+    rho_of,
+    share,
+    units,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +55,31 @@ def test_what_a_wish_costs_never_loses_more_than_was_wished(epsilon, delta):
 @given(st.integers(1, 10**14), st.integers(1, 60))
 def test_shares_never_add_up_to_more_than_the_whole(total, parts):
     assert 0 <= total - share(total, parts) * parts < parts
+
+
+@given(st.integers(0, 10**14))
+def test_without_a_delta_units_are_of_pure_epsilon_and_come_back_as_they_went(count):
+    assert epsilon_of(count, 0) == count / 10**12
+    if count:
+        assert rho_of(epsilon_of(count, 0), 0) == count
+
+
+def test_pure_epsilons_add_up_as_they_are_written():
+    assert rho_of(0.1, 0) + rho_of(0.2, 0) == rho_of(0.3, 0) == 3 * 10**11
+    assert rho_of(1e-13, 0) == 0
+
+
+@given(st.floats(0, 1e-3))
+def test_a_limit_on_delta_rounds_down_and_a_charge_of_it_up(delta):
+    assert delta_limit(delta) <= delta * UNITS_PER_DELTA * (1 + 1e-15)
+    assert 0 <= delta_charge(delta) - delta_limit(delta) <= 1
+    assert delta_of(delta_charge(delta)) == pytest.approx(delta, abs=1.1e-15)
+
+
+@pytest.mark.parametrize("delta", [-1e-9, 1, float("nan")])
+def test_an_impossible_delta_has_no_price(delta):
+    with pytest.raises(ValueError, match="delta"):
+        rho_of(1.0, delta)
 
 
 @pytest.mark.parametrize("epsilon", [0, -1, float("nan"), float("inf")])

@@ -47,6 +47,24 @@ def test_what_is_said_to_fit_does_fit(left):
         cover([account], rho_of(account.left_epsilon, 1e-6))
 
 
+def test_pure_epsilon_is_covered_to_the_last_unit():
+    account = Account("people", "population", rho_of(0.3, 0), rho_of(0.1, 0), 0)
+    assert account.left_epsilon == 0.2
+    cover([account], rho_of(0.2, 0))
+    with pytest.raises(BudgetExceeded, match=r"epsilon 0\.300 \(delta 0\).*0\.200 left"):
+        cover([account], rho_of(0.3, 0))
+
+
+def test_the_delta_of_keys_found_in_data_has_its_own_limit_and_its_own_refusal():
+    account = Account("people", "population", 100, 0, 1e-6, limit_delta_units=10**9, used_delta_units=10**9 - 5)
+    cover([account], 100, 5)
+    with pytest.raises(BudgetExceeded, match="keys_delta_exceeded") as refused:
+        cover([account], 1, 6)
+    assert "5e-15 left for keys" in refused.value.message
+    with pytest.raises(BudgetExceeded, match="keys_delta_exceeded"):
+        cover([Account("people", "population", 100, 0, 1e-6)], 1, 1)
+
+
 def test_nothing_fits_into_nothing():
     assert rounded_down(0.0, 0, 1e-6) == 0
 

@@ -1,13 +1,17 @@
 """The ledger in the database: races, triggers, and what a crash leaves."""
 
+import json
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from tre.errors import BudgetExceeded
-from tre.rules.accounting import rho_of
+from tre.errors import BudgetExceeded, PolicyError
+from tre.rules.accounting import delta_charge, rho_of
+from tre.rules.canonical import digest
+from tre.rules.policy import Measure, Policies
 from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.database import HEAD, Database, tables
@@ -25,10 +29,10 @@ def services(tmp_path):
     made.close()
 
 
-def _wish(epsilon, project="visits", digest="d" * 64):
+def _wish(epsilon, project="visits", digest="d" * 64, **more):
     return ledger.Reservation(
         population=POPULATION, project=project, purpose="release", request_digest=digest, dataset_version="v",
-        release=None, position=0, rho_units=rho_of(epsilon, 1e-6),
+        release=None, position=0, rho_units=rho_of(epsilon, 1e-6), **more,
     )  # fmt: skip
 
 
@@ -122,6 +126,7 @@ def test_a_charge_moves_forwards_only(services, path, last_is_refused):
     [
         "DELETE FROM ledger",
         "UPDATE ledger SET rho_units = 1",
+        "UPDATE ledger SET delta_units = 1",
         "UPDATE ledger SET state = 'reserved' WHERE state = 'released'",
         "UPDATE ledger SET state = 'returned' WHERE state = 'spent'",
         "UPDATE ledger SET value = 'other' WHERE state = 'released'",
@@ -139,6 +144,96 @@ def test_the_database_itself_refuses_what_would_undo_a_charge(services, statemen
         ledger.spend(connection, spent, at="now")
     with pytest.raises(sa.exc.IntegrityError), services.context.database.write() as connection:
         connection.execute(sa.text(statement))
+
+
+def _policies(services, *, pure=False, keys_delta=0.0):
+    """Those in force, with the population's lifetime and the project's allowance changed."""
+    with services.context.database.read() as connection:
+        content = policy_files.current(connection).model_dump()
+    population = content["populations"][POPULATION]
+    population["measure"] = Measure.PURE if pure else Measure.ZCDP
+    for loss in (population["lifetime"], content["projects"]["visits"]["allowances"][POPULATION]):
+        loss.update(delta=0 if pure else 1e-6, keys_delta=keys_delta)
+    return Policies.model_validate(content)
+
+
+@pytest.mark.parametrize(("kept", "charged"), [(True, Measure.ZCDP), (False, Measure.PURE)])
+def test_units_of_one_measure_are_never_charged_to_a_population_kept_in_the_other(services, kept, charged):
+    with pytest.raises(PolicyError, match="measure_mismatch"), services.context.database.write() as connection:
+        ledger.reserve(connection, _policies(services, pure=kept), [_wish(0.1, measure=charged)], at="now")
+    assert services.budgets()[0]["history"] == []
+
+
+def test_pure_epsilons_fill_a_pure_budget_exactly(services):
+    policies = _policies(services, pure=True)
+    for i in range(40):
+        with services.context.database.write() as connection:
+            wish = _wish(1, digest=f"{i:064}", measure=Measure.PURE)
+            ledger.reserve(connection, policies, [replace(wish, rho_units=rho_of(0.1, 0))], at="now")
+    with services.context.database.write() as connection:
+        assert [a.left_units for a in ledger.accounts(connection, policies, POPULATION, "visits")] == [4 * 10**12, 0]
+        with pytest.raises(BudgetExceeded, match="'visits' has epsilon 0.000 left"):
+            ledger.reserve(connection, policies, [replace(wish, rho_units=1)], at="now")
+
+
+def test_the_delta_of_found_keys_is_reserved_with_its_charge_and_comes_back_with_it(services):
+    policies, half = _policies(services, keys_delta=1e-7), delta_charge(5e-8)
+
+    def reserve(delta_units):
+        with services.context.database.write() as connection:
+            ledger.reserve(connection, policies, [_wish(0.1, delta_units=delta_units)], at="now")
+            return connection.execute(sa.select(sa.func.max(tables.ledger.c.id))).scalar_one()
+
+    first, _ = reserve(half), reserve(half)
+    with pytest.raises(BudgetExceeded, match="keys_delta_exceeded"):
+        reserve(1)
+    reserve(0)
+    with services.context.database.write() as connection:
+        ledger.give_back(connection, first, at="now")
+    reserve(half)
+    with services.context.database.read() as connection:
+        for account in ledger.accounts(connection, policies, POPULATION, "visits"):
+            assert (account.used_delta_units, account.left_delta_units) == (2 * half, 0)
+
+
+EARLIER = """
+    INSERT INTO ledger
+    (population, project, purpose, request_digest, dataset_version, position, rho_units, state, value, reserved_at)
+    VALUES ('people', NULL, 'twin', 'd', 'v', 0, 7, 'released', '{}', 'then'),
+           ('people', 'visits', 'release', 'e', 'v', 0, 9, 'reserved', NULL, 'then')
+"""
+
+
+def test_a_database_of_the_first_schema_comes_along_without_losing_a_charge(tmp_path):
+    database = Database(tmp_path / "area.db")
+    database.migrate("0001")
+    with database.write() as connection:
+        connection.execute(sa.text(EARLIER))
+        assert not [c for c in sa.inspect(connection).get_columns("ledger") if c["name"] == "delta_units"]
+    database.migrate()
+    with database.read() as connection:
+        rows = ledger.history(connection)
+    assert [(r.rho_units, r.delta_units, r.state, r.value) for r in rows] == [
+        (7, 0, "released", "{}"), (9, 0, "reserved", None),
+    ]  # fmt: skip
+    for statement in ("UPDATE ledger SET delta_units = 1 WHERE id = 2", "DELETE FROM ledger"):
+        with pytest.raises(sa.exc.IntegrityError), database.write() as connection:
+            connection.execute(sa.text(statement))
+    with database.write() as connection:
+        ledger.spend(connection, 2, at="now")
+    database.close()
+
+
+def test_a_plan_made_after_an_upgrade_finds_the_policies_that_were_applied_before_it(services):
+    """Policies of an earlier version lack later fields; their digest then was another than the one they have now."""
+    with services.context.database.write() as connection:
+        now = policy_files.current(connection)
+        earlier = json.loads(now.model_dump_json())
+        del earlier["populations"][POPULATION]["lifetime"]["keys_delta"]
+        content = {"digest": digest(earlier), "content": json.dumps(earlier)}
+        connection.execute(tables.policies.update().values(**content))
+        assert policy_files.by_digest(connection, digest(earlier)) == now
+        assert policy_files.by_digest(connection, policy_files.policy_digest(now)) == now
 
 
 def test_the_newest_migration_is_the_one_that_is_waited_for(services, tmp_path):

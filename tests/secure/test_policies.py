@@ -32,7 +32,10 @@ BROKEN = [
     ("area.yaml", "checkers: 2", "checkers: 1", ["area.yaml, line", "review.checkers"]),
     ("area.yaml", "run: when_needed", "run: when_needed\nrun: always", ["area.yaml, line", "written twice"]),
     ("populations.yaml", "epsilon: 8.0", "epsilon: -8.0", ["populations.yaml, line", "lifetime.epsilon", "greater than 0"]),
-    ("populations.yaml", "measure: zcdp", "measure: pure", ["populations.yaml, line", "measure"]),
+    ("populations.yaml", "measure: zcdp", "measure: both", ["populations.yaml, line", "measure"]),
+    ("populations.yaml", "measure: zcdp", "measure: pure", ["populations.yaml, line 9", "lifetime.delta", "has delta 0"]),
+    ("populations.yaml", "delta: 1.0e-6", "delta: 0", ["populations.yaml, line 9", "lifetime.delta", "greater than 0"]),
+    ("populations.yaml", "delta: 1.0e-6", "delta: 1.0e-6\n      keys_delta: 0.5", ["populations.yaml, line 10", "lifetime.keys_delta"]),
     ("people.yaml", "role: checker", "role: boss", ["people.yaml, line", "role"]),
     ("people.yaml", "accredited_until: 2035-12-31", "accredited_until: forever", ["people.yaml", "accredited_until"]),
     ("projects/visits.yaml", "people: [ada]", "people: [bo]", ["projects/visits.yaml, line", "people.0", "only a researcher"]),
@@ -90,6 +93,29 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(folder, tmp_path):
     assert services.apply(folder, dry_run=True) == services.apply(folder, dry_run=False)
     assert services.apply(folder, dry_run=False) == []
     services.close()
+
+
+def _pure(folder):
+    """The shipped population, kept in pure epsilon."""
+    for path in folder.rglob("*.yaml"):
+        text = path.read_text().replace("measure: zcdp", "measure: pure").replace("delta: 1.0e-6", "delta: 0")
+        path.write_text(text.replace("tier: plausible\n  epsilon: 0.5", "tier: valid"))
+    return folder
+
+
+def test_a_population_kept_in_pure_epsilon_has_delta_0_and_stays_so(folder, tmp_path):
+    services = create(tmp_path / "area")
+    assert services.apply(_pure(folder), dry_run=False)
+    with pytest.raises(PolicyError, match="measure and delta are fixed"):
+        services.apply(SHIPPED, dry_run=False)
+    services.close()
+
+
+def test_a_twin_with_gaussian_noise_is_not_paid_in_pure_epsilon(folder):
+    path = _pure(folder) / "datasets/hie.yaml"
+    path.write_text(path.read_text().replace("tier: valid", "tier: plausible\n  epsilon: 0.5"))
+    with pytest.raises(PolicyError, match=r"datasets/hie.yaml, line \d+, twin.tier: .* pure epsilon cannot pay"):
+        policy_files.load(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Budget arithmetic: what an account has left, whether a charge is covered, and what would fit.
 
-All numbers are whole units of rho (rules.accounting). An entry counts against its accounts from its reservation on;
-only a reservation given back before its rows were read stops counting.
+All numbers are whole units (rules.accounting), of rho or, in a population kept so, of pure epsilon. An entry counts
+against its accounts from its reservation on; only a reservation given back before its rows were read stops counting.
+Beside them an account limits the delta of group keys that releases find in data: each such release adds its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tre.errors import BudgetExceeded
-from tre.rules.accounting import epsilon_of, rho_of
+from tre.rules.accounting import delta_of, epsilon_of, rho_of
 
 
 class Charge(StrEnum):
@@ -44,10 +45,16 @@ class Account:
     limit_units: int
     used_units: int
     delta: float
+    limit_delta_units: int = 0
+    used_delta_units: int = 0
 
     @property
     def left_units(self) -> int:
         return max(0, self.limit_units - self.used_units)
+
+    @property
+    def left_delta_units(self) -> int:
+        return max(0, self.limit_delta_units - self.used_delta_units)
 
     @property
     def left_epsilon(self) -> float:
@@ -63,8 +70,26 @@ def rounded_down(epsilon: float, units: int, delta: float) -> float:
     return shown
 
 
-def cover(accounts: list[Account], units: int) -> None:
-    """Raises BudgetExceeded, naming what is left and what would fit, unless every account covers `units`."""
+def cover(accounts: list[Account], units: int, delta_units: int = 0) -> None:
+    """Raises BudgetExceeded, naming what is left and what would fit, unless every account covers both."""
+    _cover_units(accounts, units)
+    _cover_keys(accounts, delta_units)
+
+
+def _cover_keys(accounts: list[Account], delta_units: int) -> None:
+    short = [a for a in accounts if delta_units > a.left_delta_units]
+    if not short:
+        return
+    least = min(short, key=lambda a: a.left_delta_units)
+    raise BudgetExceeded(
+        "keys_delta_exceeded",
+        f"Finding group keys in the data costs this plan delta {delta_of(delta_units):g} of its own; the {least.kind} "
+        f"account {least.name!r} has {delta_of(least.left_delta_units):g} left for keys. Nothing was charged.",
+        "Give the keys in the request, which costs no delta; or an admin may raise keys_delta, on the record",
+    )
+
+
+def _cover_units(accounts: list[Account], units: int) -> None:
     short = [a for a in accounts if units > a.left_units]
     if not short:
         return

@@ -34,11 +34,22 @@ class RunRule(StrEnum):
     ALWAYS = "always"
 
 
+class Measure(StrEnum):
+    """How a population's losses add up: as zCDP's rho, or as pure epsilon (better for a dozen statistics or fewer)."""
+
+    ZCDP = "zcdp"
+    PURE = "pure"
+
+
 class Loss(Closed):
-    """A privacy loss as people write it: (epsilon, delta), always as a pair."""
+    """A privacy loss as people write it: (epsilon, delta), always as a pair. `delta` is 0 for pure epsilon alone.
+
+    `keys_delta` comes on top: what releases that find their group keys in the data may add to delta, all together.
+    """
 
     epsilon: float = Field(gt=0, le=100)
-    delta: float = Field(gt=0, lt=1e-3)
+    delta: float = Field(ge=0, lt=1e-3)
+    keys_delta: float = Field(default=0, ge=0, lt=1e-3)
 
 
 class Disclosure(Closed):
@@ -78,7 +89,7 @@ class Population(Closed):
     """Who the people are, and what may ever be learnt about them: all datasets, all projects, all time."""
 
     title: str
-    measure: Literal["zcdp"] = "zcdp"
+    measure: Measure = Measure.ZCDP
     lifetime: Loss
 
 
@@ -169,11 +180,21 @@ class Problem(Closed):
 def check(policies: Policies) -> list[Problem]:
     """What no single file can see: references that lead nowhere, and projects laxer than the area."""
     found: list[Problem] = []
+    for name, population in policies.populations.items():
+        found += _check_population(name, population)
     for name, dataset in policies.datasets.items():
         found += _check_dataset(f"datasets/{name}.yaml", dataset, policies.populations)
     for name, project in policies.projects.items():
         found += _check_project(f"projects/{name}.yaml", project, policies)
     return found
+
+
+def _check_population(name: str, population: Population) -> list[Problem]:
+    pure = population.measure is Measure.PURE
+    if pure == (population.lifetime.delta == 0):
+        return []
+    reason = "a population kept in pure epsilon has delta 0" if pure else "zCDP needs a delta greater than 0"
+    return [Problem(file="populations.yaml", path=("populations", name, "lifetime", "delta"), reason=reason)]
 
 
 def _check_dataset(file: str, dataset: Dataset, populations: Mapping[str, Population]) -> list[Problem]:
@@ -182,6 +203,10 @@ def _check_dataset(file: str, dataset: Dataset, populations: Mapping[str, Popula
         found.append(Problem(file=file, path=("population",), reason="no such population in populations.yaml"))
     if dataset.twin.tier is Tier.PLAUSIBLE and dataset.twin.epsilon is None:
         found.append(Problem(file=file, path=("twin",), reason="the plausible tier needs an epsilon to charge"))
+    known = populations.get(dataset.population)
+    if dataset.twin.tier is Tier.PLAUSIBLE and known is not None and known.measure is Measure.PURE:
+        reason = "the plausible tier draws Gaussian noise, which pure epsilon cannot pay; take the valid tier"
+        found.append(Problem(file=file, path=("twin", "tier"), reason=reason))
     if dataset.twin.tier is Tier.VALID and dataset.twin.epsilon is not None:
         found.append(
             Problem(file=file, path=("twin", "epsilon"), reason="the valid tier learns nothing and costs nothing")

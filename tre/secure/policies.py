@@ -140,8 +140,12 @@ def current(connection: sa.Connection) -> Policies:
 def by_digest(connection: sa.Connection, wanted: str) -> Policies:
     """The policies that a plan was made and confirmed under, whatever was applied since."""
     t = tables.policies
-    row = connection.execute(sa.select(t.c.content).where(t.c.digest == wanted).limit(1)).one()
-    return Policies.model_validate_json(row.content)
+    row = connection.execute(sa.select(t.c.content).where(t.c.digest == wanted).limit(1)).first()
+    if row is not None:
+        return Policies.model_validate_json(row.content)
+    # Applied by an earlier version of tre, whose policies had fewer fields: since named by what they read as today.
+    everything = connection.execute(sa.select(t.c.content).order_by(t.c.id.desc())).scalars()
+    return next(p for p in map(Policies.model_validate_json, everything) if policy_digest(p) == wanted)
 
 
 def latest(connection: sa.Connection) -> Policies | None:

@@ -405,11 +405,14 @@ def _balance(account: Account) -> Balance:
         limit_units=account.limit_units, used_units=account.used_units, left_units=account.left_units,
         limit_epsilon=epsilon_of(account.limit_units, account.delta),
         used_epsilon=epsilon_of(account.used_units, account.delta), left_epsilon=account.left_epsilon,
+        limit_delta_units=account.limit_delta_units, used_delta_units=account.used_delta_units,
+        left_delta_units=account.left_delta_units,
     )  # fmt: skip
 
 
 def _entry(e: sa.Row[Any], delta: float) -> dict[str, Any]:
     return {
         "entry": e.id, "at": e.reserved_at, "purpose": e.purpose, "project": e.project, "release": e.release,
-        "rho_units": e.rho_units, "epsilon_alone": epsilon_of(e.rho_units, delta), "state": e.state,
+        "rho_units": e.rho_units, "epsilon_alone": epsilon_of(e.rho_units, delta), "delta_units": e.delta_units,
+        "state": e.state,
     }  # fmt: skip

@@ -91,7 +91,7 @@ published = sa.Table(
     Column("visible_from", Integer, nullable=False),
 )
 
-# The ledger: see secure.ledger. Values and states never go back (triggers in the first migration).
+# The ledger: see secure.ledger. Values and states never go back (triggers in the migrations).
 ledger = sa.Table(
     "ledger",
     metadata,
@@ -103,13 +103,15 @@ ledger = sa.Table(
     Column("dataset_version", String(16), nullable=False),
     Column("release", String(16), ForeignKey("releases.id")),
     Column("position", Integer, nullable=False),
-    Column("rho_units", sa.BigInteger, nullable=False),
+    Column("rho_units", sa.BigInteger, nullable=False),  # of pure epsilon in a population kept so
+    Column("delta_units", sa.BigInteger, nullable=False, server_default="0"),
     Column("state", String(16), nullable=False),
     Column("value", Text),
     Column("reserved_at", String(32), nullable=False),
     Column("spent_at", String(32)),
     Column("ended_at", String(32)),
     sa.CheckConstraint("rho_units > 0", name="positive"),
+    sa.CheckConstraint("delta_units >= 0", name="no_negative_delta"),
 )
 
 outputs = sa.Table(
