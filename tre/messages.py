@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tre.rules.ledger import AccountKind
 from tre.rules.schema import Closed, Identifier, TableSchema
 from tre.statistics.request import Request
 from tre.statistics.table import Expected, Table
@@ -191,7 +192,7 @@ class Balance(Closed):
     """
 
     account: str
-    kind: Literal["population", "project"]
+    kind: AccountKind
     delta: float
     limit_units: int
     used_units: int

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.journey.conftest import notebook
 from tests.statistics.test_expression import LANGUAGE
+from tre.secure.services import open_area
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,46 +52,54 @@ def test_every_statistic_of_the_api_is_in_the_reference():
 
 @pytest.mark.slow
 def test_a_dataset_of_your_own_goes_through_by_the_commands_of_the_page(tmp_path):
+    _follow("docs/how-to/your-own-dataset.md", tmp_path)
+    values = json.loads((tmp_path / "results" / "values.json").read_text())["released"]
+    assert values[0]["name"] == "loans-by-branch"
+    people = {tuple(c["keys"]): c["value"] for c in values[0]["table"]["cells"] if c["statistic"] == "people"}
+    assert set(people) == {(b, a) for b in ("Central", "Harbour", "Hill") for a in ("under 18", "adult")}
+    assert os.path.isfile(tmp_path / "results" / "receipt.json")  # noqa: PTH113
+
+
+@pytest.mark.slow
+def test_a_budget_is_kept_and_raised_by_the_commands_of_the_page(tmp_path):
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    _follow("docs/how-to/budgets.md", tmp_path)
+    services = open_area(tmp_path / "area")
+    (found,) = services.budgets()
+    services.close()
+    assert found["limit_epsilon"] == pytest.approx(9, abs=1e-6)
+    assert [a["kind"] for a in found["this_year"]] == ["population, this year"]
+
+
+def _follow(page, folder):
     """Blocks in order: files and the notebook are written, Python and shell run in one folder as a reader would."""
-    page = (ROOT / "docs/how-to/your-own-dataset.md").read_text()
     environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "TRE_HOME": str(tmp_path / "desk"),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder), "TRE_HOME": str(folder / "desk"),
     }  # fmt: skip
     shell = "set -eu\n"
     background = []
     try:
-        for kind, name, language, behind, body in BLOCK.findall(page):
+        for kind, name, language, behind, body in BLOCK.findall((ROOT / page).read_text()):
             if kind == "file":
-                (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-                (tmp_path / name).write_text(body)
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(body)
             elif kind == "notebook":
-                (tmp_path / name).write_text(notebook(body))
+                (folder / name).write_text(notebook(body))
             elif language == "python":
-                subprocess.run([sys.executable, "-c", body], cwd=tmp_path, check=True)
+                subprocess.run([sys.executable, "-c", body], cwd=folder, check=True)
             elif behind:
-                area = {**environment, "TRE_AREA": str(tmp_path / "area")}
-                background.append(subprocess.Popen(["bash", "-c", f"exec {body}"], cwd=tmp_path, env=area))
-                _until(tmp_path / "area" / "gateway.url")
+                area = {**environment, "TRE_AREA": str(folder / "area")}
+                background.append(subprocess.Popen(["bash", "-c", f"exec {body}"], cwd=folder, env=area))
+                _until(folder / "area" / "gateway.url")
             else:
-                done = subprocess.run(
-                    ["bash", "-c", shell + body],
-                    cwd=tmp_path,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
+                command = ["bash", "-c", shell + body]
+                done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, done.stdout + done.stderr
                 shell += "".join(f"{line}\n" for line in body.splitlines() if line.startswith("export TRE_AREA"))
     finally:
         for process in background:
             process.terminate()
             process.wait()
-    values = json.loads((tmp_path / "results" / "values.json").read_text())["released"]
-    assert values[0]["name"] == "loans-by-branch"
-    people = {tuple(c["keys"]): c["value"] for c in values[0]["table"]["cells"] if c["statistic"] == "people"}
-    assert set(people) == {(b, a) for b in ("Central", "Harbour", "Hill") for a in ("under 18", "adult")}
-    assert os.path.isfile(tmp_path / "results" / "receipt.json")  # noqa: PTH113
 
 
 def _until(path):

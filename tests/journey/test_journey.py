@@ -217,7 +217,7 @@ def test_policies_that_change_after_the_confirmation_change_nothing_of_the_plan(
     files = policies(visits={"title": "Toy project, renamed"})
     files["datasets/toy.yaml"]["fields"][-1]["constraints"]["maximum"] = 10  # the confirmed request has bounds up to 20
     services = area.services()
-    assert services.apply(write_policies(area.root / "changed", files), dry_run=False)
+    assert services.apply(write_policies(area.root / "changed", files), dry_run=False).applied
     services.close()
     with pytest.raises(Conflict, match="plan_outdated"):
         area.confirm(planned)

@@ -69,7 +69,7 @@ def test_two_processes_racing_for_one_budget_never_win_more_than_there_is(servic
     limit, each = rho_of(4.0, 1e-6), rho_of(0.5, 1e-6)
     assert won == limit // each
     with services.context.database.read() as connection:
-        for account in ledger.accounts(connection, policy_files.current(connection), POPULATION, "visits"):
+        for account in ledger.accounts(connection, policy_files.current(connection), POPULATION, "visits", at="now"):
             assert account.used_units == won * each <= account.limit_units
 
 
@@ -171,7 +171,10 @@ def test_pure_epsilons_fill_a_pure_budget_exactly(services):
             wish = _wish(1, digest=f"{i:064}", measure=Measure.PURE)
             ledger.reserve(connection, policies, [replace(wish, rho_units=rho_of(0.1, 0))], at="now")
     with services.context.database.write() as connection:
-        assert [a.left_units for a in ledger.accounts(connection, policies, POPULATION, "visits")] == [4 * 10**12, 0]
+        assert [a.left_units for a in ledger.accounts(connection, policies, POPULATION, "visits", at="now")] == [
+            4 * 10**12,
+            0,
+        ]
         with pytest.raises(BudgetExceeded, match="'visits' has epsilon 0.000 left"):
             ledger.reserve(connection, policies, [replace(wish, rho_units=1)], at="now")
 
@@ -192,8 +195,43 @@ def test_the_delta_of_found_keys_is_reserved_with_its_charge_and_comes_back_with
         ledger.give_back(connection, first, at="now")
     reserve(half)
     with services.context.database.read() as connection:
-        for account in ledger.accounts(connection, policies, POPULATION, "visits"):
+        for account in ledger.accounts(connection, policies, POPULATION, "visits", at="now"):
             assert (account.used_delta_units, account.left_delta_units) == (2 * half, 0)
+
+
+def test_a_yearly_cap_holds_within_its_year_and_the_lifetime_number_over_all(services):
+    policies = _policies(services)
+    loss = policies.populations[POPULATION].lifetime
+    yearly = {POPULATION: loss.model_copy(update={"epsilon": 1.0})}
+    visits = policies.projects["visits"].model_copy(update={"yearly": yearly})
+    policies = policies.model_copy(update={"projects": {**policies.projects, "visits": visits}})
+
+    def reserve(epsilon, at):
+        with services.context.database.write() as connection:
+            ledger.reserve(connection, policies, [_wish(epsilon)], at=at)
+
+    reserve(0.8, "2030-12-31T23:59:59Z")
+    with pytest.raises(BudgetExceeded, match=r"project account 'visits' for this year has epsilon 0\.[0-9]+ left"):
+        reserve(0.8, "2030-12-31T23:59:59Z")
+    reserve(1.0, "2031-01-01T00:00:00Z")
+    with pytest.raises(BudgetExceeded, match="wait for the next"):
+        reserve(0.01, "2031-06-01T00:00:00Z")
+    for year in range(2032, 2043):
+        reserve(1.0, f"{year}-01-01T00:00:00Z")
+    with pytest.raises(BudgetExceeded, match="project account 'visits' has"):
+        reserve(1.0, "2044-01-01T00:00:00Z")
+    with services.context.database.read() as connection:
+        found = ledger.accounts(connection, policies, POPULATION, "visits", at="2044-01-01T00:00:00Z")
+    assert [(a.kind, a.used_units > 0) for a in found] == [
+        ("population", True), ("project", True), ("project, this year", False),
+    ]  # fmt: skip
+    assert found[0].used_units == rho_of(0.8, 1e-6) + 12 * rho_of(1.0, 1e-6)
+
+
+def test_what_the_area_and_a_project_want_at_once_is_counted_together(services):
+    wishes = [_wish(3.9), _wish(7.9, project=None)]
+    with pytest.raises(BudgetExceeded), services.context.database.write() as connection:
+        ledger.reserve(connection, _policies(services), wishes, at="now")
 
 
 EARLIER = """

@@ -1,6 +1,7 @@
 """Policy files: what is wrong is named by file, line, field and reason, and then nothing changes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,11 @@ BROKEN = [
     ("populations.yaml", "measure: zcdp", "measure: pure", ["populations.yaml, line 9", "lifetime.delta", "has delta 0"]),
     ("populations.yaml", "delta: 1.0e-6", "delta: 0", ["populations.yaml, line 9", "lifetime.delta", "greater than 0"]),
     ("populations.yaml", "delta: 1.0e-6", "delta: 1.0e-6\n      keys_delta: 0.5", ["populations.yaml, line 10", "lifetime.keys_delta"]),
+    ("populations.yaml", "measure: zcdp", "measure: zcdp\n    yearly: {epsilon: 9, delta: 1.0e-6}", ["populations.yaml, line", "yearly.epsilon", "for all years"]),
+    ("populations.yaml", "measure: zcdp", "measure: zcdp\n    yearly: {epsilon: 1, delta: 1.0e-7}", ["populations.yaml, line", "yearly.delta", "population's delta"]),
+    ("projects/visits.yaml", "people: [ada]", "people: [ada]\nyearly: {others: {epsilon: 1, delta: 1.0e-6}}", ["projects/visits.yaml, line", "yearly.others", "without an allowance"]),
+    ("projects/visits.yaml", "people: [ada]", "people: [ada]\nyearly: {hie-participants: {epsilon: 5, delta: 1.0e-6}}", ["projects/visits.yaml, line", "yearly.hie-participants.epsilon"]),
+    ("area.yaml", "run: when_needed", "run: when_needed\nraises_need: 3", ["area.yaml, line", "raises_need"]),
     ("people.yaml", "role: checker", "role: boss", ["people.yaml, line", "role"]),
     ("people.yaml", "accredited_until: 2035-12-31", "accredited_until: forever", ["people.yaml", "accredited_until"]),
     ("projects/visits.yaml", "people: [ada]", "people: [bo]", ["projects/visits.yaml, line", "people.0", "only a researcher"]),
@@ -86,12 +92,13 @@ def test_all_problems_are_told_at_once(folder):
 
 def test_a_dry_run_shows_the_difference_and_changes_nothing(folder, tmp_path):
     services = create(tmp_path / "area")
-    assert services.apply(SHIPPED, dry_run=False)
+    assert services.apply(SHIPPED, dry_run=False).applied
     path = folder / "populations.yaml"
-    path.write_text(path.read_text().replace("epsilon: 8.0", "epsilon: 9.0"))
-    assert services.apply(folder, dry_run=True) == ["~ populations.hie-participants.lifetime.epsilon: 8.0 → 9.0"]
-    assert services.apply(folder, dry_run=True) == services.apply(folder, dry_run=False)
-    assert services.apply(folder, dry_run=False) == []
+    path.write_text(path.read_text().replace("epsilon: 8.0", "epsilon: 7.0"))
+    told = services.apply(folder, dry_run=True)
+    assert told.changes == ["~ populations.hie-participants.lifetime.epsilon: 8.0 → 7.0"]
+    assert told == replace(services.apply(folder, dry_run=False), applied=False)
+    assert services.apply(folder, dry_run=False).changes == []
     services.close()
 
 
@@ -105,7 +112,7 @@ def _pure(folder):
 
 def test_a_population_kept_in_pure_epsilon_has_delta_0_and_stays_so(folder, tmp_path):
     services = create(tmp_path / "area")
-    assert services.apply(_pure(folder), dry_run=False)
+    assert services.apply(_pure(folder), dry_run=False).applied
     with pytest.raises(PolicyError, match="measure and delta are fixed"):
         services.apply(SHIPPED, dry_run=False)
     services.close()

@@ -24,6 +24,19 @@ class Charge(StrEnum):
     LOST = "lost"
 
 
+class AccountKind(StrEnum):
+    """What an account limits: all time, or what is reserved within the present calendar year (UTC)."""
+
+    POPULATION = "population"
+    PROJECT = "project"
+    POPULATION_YEAR = "population, this year"
+    PROJECT_YEAR = "project, this year"
+
+    @property
+    def yearly(self) -> bool:
+        return self in (AccountKind.POPULATION_YEAR, AccountKind.PROJECT_YEAR)
+
+
 COUNTS = (Charge.RESERVED, Charge.SPENT, Charge.RELEASED, Charge.LOST)
 
 # What may follow what; the database holds the same by a trigger.
@@ -38,15 +51,23 @@ NEXT = {
 
 @dataclass(frozen=True)
 class Account:
-    """A budget (kind population) or an allowance (kind project): its limit, and what counts against it."""
+    """A budget (kind population), an allowance (kind project) or a yearly cap: its limit, and what counts against it."""
 
     name: str
-    kind: str
+    kind: AccountKind
     limit_units: int
     used_units: int
     delta: float
     limit_delta_units: int = 0
     used_delta_units: int = 0
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind.partition(',')[0]} account {self.name!r}{' for this year' if self.yearly else ''}"
+
+    @property
+    def yearly(self) -> bool:
+        return AccountKind(self.kind).yearly
 
     @property
     def left_units(self) -> int:
@@ -83,8 +104,8 @@ def _cover_keys(accounts: list[Account], delta_units: int) -> None:
     least = min(short, key=lambda a: a.left_delta_units)
     raise BudgetExceeded(
         "keys_delta_exceeded",
-        f"Finding group keys in the data costs this plan delta {delta_of(delta_units):g} of its own; the {least.kind} "
-        f"account {least.name!r} has {delta_of(least.left_delta_units):g} left for keys. Nothing was charged.",
+        f"Finding group keys in the data costs this plan delta {delta_of(delta_units):g} of its own; the {least.title} "
+        f"has {delta_of(least.left_delta_units):g} left for keys. Nothing was charged.",
         "Give the keys in the request, which costs no delta; or an admin may raise keys_delta, on the record",
     )
 
@@ -97,9 +118,15 @@ def _cover_units(accounts: list[Account], units: int) -> None:
     asked = epsilon_of(units, least.delta)
     raise BudgetExceeded(
         "budget_exceeded",
-        f"This plan costs epsilon {asked:.3f} (delta {least.delta:g}); the {least.kind} account {least.name!r} has "
-        f"epsilon {least.left_epsilon:.3f} left. Nothing was charged.",
-        f"A plan of at most epsilon {least.left_epsilon:.3f} in all would fit"
-        if least.left_epsilon > 0
-        else "Nothing more fits; an admin may raise the lifetime budget, on the record",
+        f"This plan costs epsilon {asked:.3f} (delta {least.delta:g}); the {least.title} has epsilon "
+        f"{least.left_epsilon:.3f} left. Nothing was charged.",
+        _next_step(least),
     )
+
+
+def _next_step(least: Account) -> str:
+    if least.left_epsilon > 0:
+        return f"A plan of at most epsilon {least.left_epsilon:.3f} in all would fit"
+    if least.yearly:
+        return "Nothing more fits this year; wait for the next, or an admin may raise the yearly cap, on the record"
+    return "Nothing more fits; an admin may raise the lifetime budget, on the record"

@@ -81,6 +81,8 @@ class Area(Closed):
     disclosure: Disclosure = Disclosure()
     sandbox: Sandbox = Sandbox()
     run: RunRule = RunRule.WHEN_NEEDED
+    # How many admins a raise of a budget needs: with 2, one proposes it and another confirms.
+    raises_need: Literal[1, 2] = 1
     # What the desk may see of an unreleased job changes on multiples of this many seconds only.
     tick_seconds: int = Field(default=60, ge=1)
 
@@ -91,6 +93,8 @@ class Population(Closed):
     title: str
     measure: Measure = Measure.ZCDP
     lifetime: Loss
+    # A limit on the rate, below the promise: what may be reserved within one calendar year (UTC).
+    yearly: Loss | None = None
 
 
 class Populations(Closed):
@@ -141,6 +145,8 @@ class Project(Closed):
     datasets: dict[Identifier, tuple[Name, ...]]
     # What this project may spend, for each population whose data it uses.
     allowances: dict[Identifier, Loss]
+    # Of that, what it may reserve within one calendar year (UTC).
+    yearly: dict[Identifier, Loss] = Field(default_factory=dict)
     run: RunRule | None = None
     automatic_epsilon: float | None = Field(default=None, ge=0)
     disclosure: Disclosure | None = None
@@ -190,11 +196,28 @@ def check(policies: Policies) -> list[Problem]:
 
 
 def _check_population(name: str, population: Population) -> list[Problem]:
+    file, place = "populations.yaml", ("populations", name)
+    found = []
     pure = population.measure is Measure.PURE
-    if pure == (population.lifetime.delta == 0):
-        return []
-    reason = "a population kept in pure epsilon has delta 0" if pure else "zCDP needs a delta greater than 0"
-    return [Problem(file="populations.yaml", path=("populations", name, "lifetime", "delta"), reason=reason)]
+    if pure != (population.lifetime.delta == 0):
+        reason = "a population kept in pure epsilon has delta 0" if pure else "zCDP needs a delta greater than 0"
+        found.append(Problem(file=file, path=(*place, "lifetime", "delta"), reason=reason))
+    if population.yearly is not None:
+        found += _check_yearly(file, (*place, "yearly"), population.yearly, population.lifetime)
+    return found
+
+
+def _check_yearly(file: str, place: tuple[str, ...], yearly: Loss, whole: Loss) -> list[Problem]:
+    """A yearly cap is part of a budget or allowance: of its delta, and no larger than it."""
+    found = []
+    if yearly.delta != whole.delta:
+        reason = f"a yearly cap is kept at its population's delta, {whole.delta:g}"
+        found.append(Problem(file=file, path=(*place, "delta"), reason=reason))
+    for part in ("epsilon", "keys_delta"):
+        if getattr(yearly, part) > getattr(whole, part):
+            reason = f"more than the {getattr(whole, part):g} that there is for all years"
+            found.append(Problem(file=file, path=(*place, part), reason=reason))
+    return found
 
 
 def _check_dataset(file: str, dataset: Dataset, populations: Mapping[str, Population]) -> list[Problem]:
@@ -233,6 +256,12 @@ def _check_project(file: str, project: Project, policies: Policies) -> list[Prob
         elif known.lifetime.delta != allowed.delta:
             reason = f"an allowance is kept at its population's delta, {known.lifetime.delta:g}"
             found.append(Problem(file=file, path=("allowances", population, "delta"), reason=reason))
+    for population, yearly in project.yearly.items():
+        if population not in project.allowances:
+            reason = "a yearly cap without an allowance for the population"
+            found.append(Problem(file=file, path=("yearly", population), reason=reason))
+        else:
+            found += _check_yearly(file, ("yearly", population), yearly, project.allowances[population])
     return found + _check_strictness(file, project, policies.area)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -13,6 +14,9 @@ from rich.markup import escape
 from tre import terminal
 from tre.errors import DataError, NotFound, SandboxError
 from tre.terminal import json_option, table
+
+if TYPE_CHECKING:
+    from tre.secure.applying import Outcome
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,22 +81,85 @@ def init(area: Path, show: Console) -> Any:
 @cli.command()
 @click.argument("policies", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@click.option("--reason", help="Why a budget is raised; recorded. Needed for a raise, and for nothing else.")
+@click.option("--as", "person", help="The admin who does it, of people.yaml; recorded.")
 @area_option
 @json_option
-def apply(policies: Path, dry_run: bool, area: Path | None, show: Console) -> Any:
+def apply(
+    policies: Path, dry_run: bool, reason: str | None, person: str | None, area: Path | None, show: Console
+) -> Any:
     """Validate all policy files, show the difference, apply it. A broken file changes nothing.
+
+    What raises a budget is told apart, and needs a reason; where two admins must agree, it waits for the second.
 
     \b
     Example: tre-admin apply policies/ --dry-run
     """
-    lines = _services(area).apply(policies, dry_run=dry_run)
+    done = _services(area).apply(policies, dry_run=dry_run, person=person, reason=reason)
+    _show_outcome(show, done)
+    if done.proposal:
+        show.print(
+            f"Nothing is applied yet. Another admin confirms: tre-admin raise confirm {done.proposal} --as PERSON"
+        )
+    elif not done.changes:
+        show.print("Nothing changes.")
+    else:
+        show.print(f"{len(done.changes)} changes {'would be' if dry_run else 'were'} applied.")
+    return asdict(done)
+
+
+def _show_outcome(show: Console, done: Outcome) -> None:
     colours = {"+": "green", "-": "red", "~": "yellow"}
-    for line in lines:
+    for line in done.changes:
         show.print(f"[{colours[line[0]]}]{escape(line)}[/]")
-    show.print(
-        "Nothing changes." if not lines else f"{len(lines)} changes {'would be' if dry_run else 'were'} applied."
-    )
-    return {"applied": bool(lines) and not dry_run, "changes": lines}
+    _show_raises(show, done.raises)
+
+
+def _show_raises(show: Console, raises: list[dict[str, Any]]) -> None:
+    for found in raises:
+        raised, meaning = found["means"]
+        show.print(f"[bold]A raise.[/] {escape(raised)}\n  {escape(meaning)}")
+
+
+@cli.group("raise")
+def raise_() -> None:
+    """Raises of budgets that wait for a second admin."""
+
+
+@raise_.command("list")
+@area_option
+@json_option
+def raise_list(area: Path | None, show: Console) -> Any:
+    """What was proposed, by whom and why; newest first.
+
+    \b
+    Example: tre-admin raise list
+    """
+    found = _services(area).raises()
+    rows = [
+        (r["id"], r["state"], r["proposed_by"], r["proposed_at"], r["confirmed_by"], escape(r["reason"])) for r in found
+    ]
+    show.print(table("Raises of budgets", ("id", "state", "proposed by", "at", "confirmed by", "reason"), rows))
+    for r in found:
+        _show_raises(show, r["raises"])
+    return found
+
+
+@raise_.command("confirm")
+@click.argument("proposal")
+@click.option("--as", "person", required=True, help="The admin who confirms: not the one who proposed it.")
+@area_option
+@json_option
+def raise_confirm(proposal: str, person: str, area: Path | None, show: Console) -> Any:
+    """Agree to a proposed raise; this applies its policies.
+
+    \b
+    Example: tre-admin raise confirm raise-1a2b3c4d --as dee
+    """
+    done = _services(area).confirm_raise(proposal, person=person)
+    _show_outcome(show, done)
+    show.print(f"{len(done.changes)} changes were applied.")
+    return asdict(done)
 
 
 @cli.command()
@@ -163,7 +230,7 @@ def budget(dataset: str | None, area: Path | None, show: Console) -> Any:
     """
     found = _services(area).budgets(dataset)
     for b in found:
-        accounts = [b, *b["projects"]]
+        accounts = [b, *b["projects"], *b["this_year"]]
         rows = [
             (
                 a["account"],

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from tre.errors import PolicyError
 from tre.rules.accounting import delta_limit, rho_of
-from tre.rules.ledger import COUNTS, Account, Charge, cover
+from tre.rules.ledger import COUNTS, Account, AccountKind, Charge, cover
 from tre.rules.policy import Loss, Measure, Policies
 from tre.secure.database import tables
 
@@ -42,38 +42,68 @@ class Reservation:
     measure: Measure = Measure.ZCDP
 
 
-def accounts(connection: sa.Connection, policies: Policies, population: str, project: str | None) -> list[Account]:
-    """The accounts that a charge must be covered by: the population's budget and, in a project, its allowance."""
-    lifetime = policies.populations[population].lifetime
-    found = [_account(connection, population, "population", lifetime, t.c.population == population)]
+def accounts(
+    connection: sa.Connection, policies: Policies, population: str, project: str | None, *, at: str
+) -> list[Account]:
+    """The accounts that a charge at that time must be covered by, those without end first.
+
+    The population's budget and, in a project, its allowance; then their caps for the year of `at`, where there are any.
+    """
+    held = policies.populations[population]
+    limits = {AccountKind.POPULATION: held.lifetime, AccountKind.POPULATION_YEAR: held.yearly}
     if project is not None:
-        allowed = policies.projects[project].allowances[population]
-        mine = (t.c.population == population) & (t.c.project == project)
-        found.append(_account(connection, project, "project", allowed, mine))
-    return found
+        rules = policies.projects[project]
+        limits[AccountKind.PROJECT] = rules.allowances[population]
+        limits[AccountKind.PROJECT_YEAR] = rules.yearly.get(population)
+    found = [
+        _account(connection, kind, population, project, limit, at)
+        for kind, limit in limits.items()
+        if limit is not None
+    ]
+    return sorted(found, key=lambda a: a.yearly)
 
 
-def _account(connection: sa.Connection, name: str, kind: str, limit: Loss, which: sa.ColumnElement[bool]) -> Account:
-    sums = (sa.func.coalesce(sa.func.sum(c), 0) for c in (t.c.rho_units, t.c.delta_units))
-    used, used_delta = connection.execute(sa.select(*sums).where(which, t.c.state.in_(COUNTS))).one()
+def _account(
+    connection: sa.Connection, kind: AccountKind, population: str, project: str | None, limit: Loss, at: str
+) -> Account:
+    of_project = kind in (AccountKind.PROJECT, AccountKind.PROJECT_YEAR)
+    units, delta_units = used(connection, kind, population, project, at=at)
     return Account(
-        name, kind, rho_of(limit.epsilon, limit.delta), int(used), limit.delta,
-        limit_delta_units=delta_limit(limit.keys_delta), used_delta_units=int(used_delta),
+        project if of_project and project else population, kind, rho_of(limit.epsilon, limit.delta), units, limit.delta,
+        limit_delta_units=delta_limit(limit.keys_delta), used_delta_units=delta_units,
     )  # fmt: skip
 
 
+def used(
+    connection: sa.Connection, kind: AccountKind, population: str, project: str | None, *, at: str
+) -> tuple[int, int]:
+    """What counts against an account: its units, and those of delta."""
+    which = [t.c.population == population, t.c.state.in_(COUNTS)]
+    if kind in (AccountKind.PROJECT, AccountKind.PROJECT_YEAR):
+        which.append(t.c.project == project)
+    if kind.yearly:
+        which.append(t.c.reserved_at.startswith(f"{at[:4]}-", autoescape=True))
+    sums = (sa.func.coalesce(sa.func.sum(c), 0) for c in (t.c.rho_units, t.c.delta_units))
+    units, delta_units = connection.execute(sa.select(*sums).where(*which)).one()
+    return int(units), int(delta_units)
+
+
 def reserve(connection: sa.Connection, policies: Policies, wanted: list[Reservation], *, at: str) -> None:
-    """All or nothing, inside the caller's write transaction. Raises BudgetExceeded with what is left."""
-    totals: dict[tuple[str, str | None], tuple[int, int]] = {}
+    """All or nothing, inside the caller's write transaction. Raises BudgetExceeded with what is left.
+
+    `at` is UTC, ISO 8601: its year is the one whose caps must cover the charges.
+    """
+    groups: dict[tuple[str, str | None], list[Reservation]] = {}
     for r in wanted:
         _same_measure(policies, r)
-        units, delta_units = totals.get((r.population, r.project), (0, 0))
-        totals[r.population, r.project] = units + r.rho_units, delta_units + r.delta_units
-    for (population, project), (units, delta_units) in totals.items():
-        cover(accounts(connection, policies, population, project), units, delta_units)
-    for r in wanted:
-        values = {k: v for k, v in vars(r).items() if k != "measure"}  # the population's, which never changes
-        connection.execute(t.insert().values(**values, state=Charge.RESERVED, reserved_at=at))
+        groups.setdefault((r.population, r.project), []).append(r)
+    for (population, project), group in groups.items():
+        # One group after the other: what the first takes from a population, the next one finds taken.
+        held = accounts(connection, policies, population, project, at=at)
+        cover(held, sum(r.rho_units for r in group), sum(r.delta_units for r in group))
+        for r in group:
+            values = {k: v for k, v in vars(r).items() if k != "measure"}  # the population's, which never changes
+            connection.execute(t.insert().values(**values, state=Charge.RESERVED, reserved_at=at))
 
 
 def _same_measure(policies: Policies, wanted: Reservation) -> None:

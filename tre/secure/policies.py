@@ -191,10 +191,15 @@ def unchangeable(old: Policies, new: Policies) -> list[str]:
     return found
 
 
-def refuse_unchangeable(connection: sa.Connection, new: Policies) -> None:
-    """Against everything ever applied: what was taken out does not come back as something else."""
+def applied(connection: sa.Connection) -> list[Policies]:
+    """Everything that was ever in force, newest last."""
     t = tables.policies
     rows = connection.execute(sa.select(t.c.content).order_by(t.c.id)).scalars()
-    found = sorted({line for row in rows for line in unchangeable(Policies.model_validate_json(row), new)})
+    return [Policies.model_validate_json(row) for row in rows]
+
+
+def refuse_unchangeable(history: list[Policies], new: Policies) -> None:
+    """Against everything ever applied: what was taken out does not come back as something else."""
+    found = sorted({line for old in history for line in unchangeable(old, new)})
     if found:
         raise _invalid(found)

@@ -23,7 +23,6 @@ from tre.errors import NotAllowed, NotFound
 from tre.messages import (
     Balance,
     Confirmation,
-    Cost,
     DatasetInfo,
     Failure,
     JobView,
@@ -38,9 +37,9 @@ from tre.messages import (
 )
 from tre.rules import permissions
 from tre.rules.accounting import epsilon_of
-from tre.rules.ledger import COUNTS, Account
+from tre.rules.ledger import COUNTS
 from tre.rules.policy import Policies, Role
-from tre.secure import audit, ledger
+from tre.secure import applying, audit, budgets, ledger
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
@@ -111,23 +110,17 @@ class Services:
 
     # Admin (at the area's own machine; the folder's permissions are the authority)
 
-    def apply(self, folder: Path, *, dry_run: bool) -> list[str]:
-        """The differences to what is in force; applied unless `dry_run`. Raises PolicyError and then changes nothing."""
-        new = policy_files.load(folder)
-        with self.context.database.write() as connection:
-            old = policy_files.latest(connection)
-            policy_files.refuse_unchangeable(connection, new)
-            lines = policy_files.difference(old, new)
-            if lines and not dry_run:
-                at, digest = self.context.now(), policy_files.policy_digest(new)
-                connection.execute(
-                    tables.policies.insert().values(digest=digest, content=new.model_dump_json(), applied_at=at)
-                )
-                audit.record(
-                    connection, at=at, person="admin", event="policies.applied", subject=digest[:16],
-                    detail={"changes": len(lines)},
-                )  # fmt: skip
-        return lines
+    def apply(
+        self, folder: Path, *, dry_run: bool, person: str | None = None, reason: str | None = None
+    ) -> applying.Outcome:
+        """What would change, applied unless `dry_run`; a raise of a budget needs a reason, and maybe a second admin."""
+        return applying.apply(self.context, folder, dry_run=dry_run, person=person, reason=reason)
+
+    def raises(self) -> list[dict[str, Any]]:
+        return applying.proposals(self.context)
+
+    def confirm_raise(self, proposal: str, *, person: str) -> applying.Outcome:
+        return applying.confirm(self.context, proposal, person=person)
 
     def make_token(self, person: str) -> str:
         """A new bearer token, shown once; only its hash is kept."""
@@ -146,7 +139,7 @@ class Services:
         return self.registry.make_twin("admin", dataset)
 
     def budgets(self, dataset: str | None = None) -> list[dict[str, Any]]:
-        """Every population's balance with its history, or one dataset's population."""
+        """Every population's accounts with their history, or one dataset's population."""
         with self.context.database.read() as connection:
             policies = policy_files.current(connection)
             names = list(policies.populations)
@@ -154,17 +147,7 @@ class Services:
                 if dataset not in policies.datasets:
                     raise NotFound("dataset_unknown", f"No policy declares {dataset[:80]!r}.", "See policies/datasets.")
                 names = [policies.datasets[dataset].population]
-            found = []
-            for name in names:
-                (account,) = ledger.accounts(connection, policies, name, None)
-                projects = [
-                    _balance(ledger.accounts(connection, policies, name, p)[1]).model_dump()
-                    for p, project in policies.projects.items()
-                    if name in project.allowances
-                ]
-                history = [_entry(e, account.delta) for e in ledger.history(connection, name)]
-                found.append({**_balance(account).model_dump(), "projects": projects, "history": history})
-        return found
+            return [budgets.overview(connection, policies, name, at=self.context.now()) for name in names]
 
     def verify_audit(self) -> dict[str, Any]:
         """The chain, and every receipt's commitment to it: a log rewritten after a release no longer fits its receipt."""
@@ -285,7 +268,8 @@ class Services:
         stage, since = self.queue.visible(connection, row.id)
         release = connection.execute(sa.select(tables.releases.c.id).where(tables.releases.c.job == row.id)).scalar()
         plan = Plan.model_validate_json(row.plan) if row.plan and not short else None
-        costs = self._costs(connection, policies, plan) if plan is not None and stage is Stage.PLANNED else ()
+        shown = plan if stage is Stage.PLANNED else None
+        costs = budgets.costs(connection, policies, shown, at=self.context.now()) if shown else ()
         decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED)
         return JobView(
             id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
@@ -299,32 +283,12 @@ class Services:
         rows = connection.execute(sa.select(v.c.comment).where(v.c.release == release).order_by(v.c.at))
         return tuple(r.comment for r in rows if r.comment)
 
-    def _costs(self, connection: sa.Connection, policies: Policies, plan: Plan) -> tuple[Cost, ...]:
-        found = []
-        populations = dict.fromkeys(r.population for r in plan.requests)
-        for population in populations:
-            units = plan.costs.get(population, 0)
-            accounts = ledger.accounts(connection, policies, population, plan.project)
-            delta = accounts[0].delta
-            found.append(
-                Cost(
-                    population=population, rho_units=units, epsilon=epsilon_of(units, delta), delta=delta,
-                    left_epsilon=min(a.left_epsilon for a in accounts),
-                    affordable=all(units <= a.left_units for a in accounts),
-                )
-            )  # fmt: skip
-        return tuple(found)
-
     def budget(self, person: str, project: str) -> list[Balance]:
         """The project's accounts: its allowance and its population's budget, for each population."""
         policies = self._policies(person, Role.RESEARCHER)
-        found = permissions.project(policies, person, project)
+        permissions.project(policies, person, project)
         with self.context.database.read() as connection:
-            return [
-                _balance(a)
-                for population in found.allowances
-                for a in reversed(ledger.accounts(connection, policies, population, project))
-            ]
+            return budgets.of_project(connection, policies, project, at=self.context.now())
 
     def releases(self, person: str) -> list[ReleaseInfo]:
         """Those of the person's projects that the desk may already see."""
@@ -397,22 +361,3 @@ def _hash(token: str) -> str:
 
 def _utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _balance(account: Account) -> Balance:
-    return Balance(
-        account=account.name, kind="population" if account.kind == "population" else "project", delta=account.delta,
-        limit_units=account.limit_units, used_units=account.used_units, left_units=account.left_units,
-        limit_epsilon=epsilon_of(account.limit_units, account.delta),
-        used_epsilon=epsilon_of(account.used_units, account.delta), left_epsilon=account.left_epsilon,
-        limit_delta_units=account.limit_delta_units, used_delta_units=account.used_delta_units,
-        left_delta_units=account.left_delta_units,
-    )  # fmt: skip
-
-
-def _entry(e: sa.Row[Any], delta: float) -> dict[str, Any]:
-    return {
-        "entry": e.id, "at": e.reserved_at, "purpose": e.purpose, "project": e.project, "release": e.release,
-        "rho_units": e.rho_units, "epsilon_alone": epsilon_of(e.rho_units, delta), "delta_units": e.delta_units,
-        "state": e.state,
-    }  # fmt: skip

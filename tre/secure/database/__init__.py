@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tre.secure.database import tables
 
 # The newest migration. At this revision nothing needs Alembic, which takes longer to load than most commands to run.
-HEAD = "0002"
+HEAD = "0003"
 
 
 class Database:

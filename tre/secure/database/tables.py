@@ -17,6 +17,20 @@ policies = sa.Table(
     Column("applied_at", String(32), nullable=False),
 )
 
+# Raises of budgets that one admin proposed and another must confirm: the policies that would then be applied.
+raises = sa.Table(
+    "raises",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("based_on", Integer, ForeignKey("policies.id"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("proposed_by", String(64), nullable=False),
+    Column("proposed_at", String(32), nullable=False),
+    Column("confirmed_by", String(64)),
+    Column("confirmed_at", String(32)),
+)
+
 # A person's bearer tokens, by their SHA-256.
 tokens = sa.Table(
     "tokens",

@@ -1,0 +1,92 @@
+"""Budgets as people see them: the accounts in (epsilon, delta) beside exact units, a plan's cost, a population's history.
+
+Reads only. What may be charged is decided by secure.ledger, whose accounts these are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from tre.messages import Balance, Cost, Plan
+from tre.rules.accounting import epsilon_of
+from tre.rules.ledger import Account, AccountKind
+from tre.rules.policy import Policies
+from tre.rules.raises import Raise
+from tre.secure import ledger
+
+
+def balance(account: Account) -> Balance:
+    return Balance(
+        account=account.name, kind=account.kind, delta=account.delta,
+        limit_units=account.limit_units, used_units=account.used_units, left_units=account.left_units,
+        limit_epsilon=epsilon_of(account.limit_units, account.delta),
+        used_epsilon=epsilon_of(account.used_units, account.delta), left_epsilon=account.left_epsilon,
+        limit_delta_units=account.limit_delta_units, used_delta_units=account.used_delta_units,
+        left_delta_units=account.left_delta_units,
+    )  # fmt: skip
+
+
+def of_project(connection: sa.Connection, policies: Policies, project: str, *, at: str) -> list[Balance]:
+    """Of each population: the project's allowance before the population's budget, each followed by its yearly cap."""
+    found: list[Balance] = []
+    for population in policies.projects[project].allowances:
+        accounts = ledger.accounts(connection, policies, population, project, at=at)
+        found += [balance(a) for a in sorted(accounts, key=lambda a: (a.name == population, a.yearly))]
+    return found
+
+
+def costs(connection: sa.Connection, policies: Policies, plan: Plan, *, at: str) -> tuple[Cost, ...]:
+    """What the plan costs each of its populations, beside the least that one of the accounts has left."""
+    found = []
+    for population in dict.fromkeys(r.population for r in plan.requests):
+        units = plan.costs.get(population, 0)
+        accounts = ledger.accounts(connection, policies, population, plan.project, at=at)
+        delta = accounts[0].delta
+        found.append(
+            Cost(
+                population=population, rho_units=units, epsilon=epsilon_of(units, delta), delta=delta,
+                left_epsilon=min(a.left_epsilon for a in accounts),
+                affordable=all(units <= a.left_units for a in accounts),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def overview(connection: sa.Connection, policies: Policies, population: str, *, at: str) -> dict[str, Any]:
+    """The population's budget, its projects' allowances, this year's caps, and every charge there ever was."""
+    account, *capped = ledger.accounts(connection, policies, population, None, at=at)
+    projects = []
+    for name, project in policies.projects.items():
+        if population in project.allowances:
+            mine = ledger.accounts(connection, policies, population, name, at=at)
+            projects += [a for a in mine if a.kind is AccountKind.PROJECT]
+            capped += [a for a in mine if a.kind is AccountKind.PROJECT_YEAR]
+    return {
+        **balance(account).model_dump(),
+        "projects": [balance(a).model_dump() for a in projects],
+        "this_year": [balance(a).model_dump() for a in capped],
+        "history": [_entry(e, account.delta) for e in ledger.history(connection, population)],
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    spent_units: int
+    spent_epsilon: float
+
+
+def spent(connection: sa.Connection, found: Raise, *, at: str) -> Spent:
+    """What counts against the limit that would rise."""
+    units, _ = ledger.used(connection, found.kind, found.population, found.project, at=at)
+    return Spent(spent_units=units, spent_epsilon=epsilon_of(units, found.before.delta))
+
+
+def _entry(e: sa.Row[Any], delta: float) -> dict[str, Any]:
+    return {
+        "entry": e.id, "at": e.reserved_at, "purpose": e.purpose, "project": e.project, "release": e.release,
+        "rho_units": e.rho_units, "epsilon_alone": epsilon_of(e.rho_units, delta), "delta_units": e.delta_units,
+        "state": e.state,
+    }  # fmt: skip
