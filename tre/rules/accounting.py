@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from functools import lru_cache
 
 UNIT = 1e-12
 UNITS_PER_RHO = 10**12
 UNITS_PER_DELTA = 10**15
 
 
+@lru_cache(maxsize=4096)
 def epsilon_of(rho_units: int, delta: float) -> float:
     """The smallest epsilon for which `rho_units` of zCDP are (epsilon, delta)-DP; 0 for no loss at all.
 
@@ -40,6 +42,7 @@ def epsilon_of(rho_units: int, delta: float) -> float:
     return high
 
 
+@lru_cache(maxsize=1024)  # the ledger asks for the same limits with every charge, while others wait
 def rho_of(epsilon: float, delta: float) -> int:
     """The largest whole number of units whose loss is within (epsilon, delta): of rho, or, with delta 0, of pure epsilon.
 

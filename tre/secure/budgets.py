@@ -1,18 +1,22 @@
-"""Budgets as people see them: the accounts in (epsilon, delta) beside exact units, a plan's cost, a population's history.
+"""Budgets as people see them: the accounts in (epsilon, delta) beside exact units, a plan's cost, a population's
+history and where it leads.
 
 Reads only. What may be charged is decided by secure.ledger, whose accounts these are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
 from tre.messages import Balance, Cost, Plan
 from tre.rules.accounting import epsilon_of
-from tre.rules.ledger import Account, AccountKind
+from tre.rules.forecast import Charged, Pace, burn_down, forecast
+from tre.rules.ledger import COUNTS, Account, AccountKind
 from tre.rules.policy import Policies
 from tre.rules.raises import Raise
 from tre.secure import ledger
@@ -57,6 +61,8 @@ def costs(connection: sa.Connection, policies: Policies, plan: Plan, *, at: str)
 
 def overview(connection: sa.Connection, policies: Policies, population: str, *, at: str) -> dict[str, Any]:
     """The population's budget, its projects' allowances, this year's caps, and every charge there ever was."""
+    today = date.fromisoformat(at[:10])
+    history = ledger.history(connection, population)
     account, *capped = ledger.accounts(connection, policies, population, None, at=at)
     projects = []
     for name, project in policies.projects.items():
@@ -65,11 +71,37 @@ def overview(connection: sa.Connection, policies: Policies, population: str, *, 
             projects += [a for a in mine if a.kind is AccountKind.PROJECT]
             capped += [a for a in mine if a.kind is AccountKind.PROJECT_YEAR]
     return {
-        **balance(account).model_dump(),
-        "projects": [balance(a).model_dump() for a in projects],
-        "this_year": [balance(a).model_dump() for a in capped],
-        "history": [_entry(e, account.delta) for e in ledger.history(connection, population)],
+        "today": today.isoformat(),
+        **_over_time(account, history, today),
+        "projects": [_over_time(a, [e for e in history if e.project == a.name], today) for a in projects],
+        "this_year": [balance(a).model_dump(mode="json") for a in capped],
+        "history": [_entry(e, account.delta) for e in history],
     }
+
+
+def _over_time(account: Account, history: Sequence[sa.Row[Any]], today: date) -> dict[str, Any]:
+    """The balance, with its burn-down and the days on which it would run out; forecast is None without a charge."""
+    charges = [Charged(date.fromisoformat(e.reserved_at[:10]), e.rho_units) for e in history if e.state in COUNTS]
+    found = forecast(charges, account.left_units, today)
+    return {
+        **balance(account).model_dump(mode="json"),
+        "burn_down": [
+            {
+                "on": p.on.isoformat(),
+                "used_units": p.used_units,
+                "used_epsilon": epsilon_of(p.used_units, account.delta),
+            }
+            for p in burn_down(charges)
+        ],
+        "forecast": found and {"recent": _pace(found.recent, account), "life": _pace(found.life, account)},
+    }
+
+
+def _pace(pace: Pace, account: Account) -> dict[str, Any]:
+    return {
+        "days": pace.days, "used_units": pace.units, "share_a_year": pace.units / pace.days * 365 / max(1, account.limit_units),
+        "runs_out": pace.runs_out and pace.runs_out.isoformat(),
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -220,40 +220,22 @@ def token(person: str, area: Path | None, show: Console) -> Any:
 
 @cli.command()
 @click.argument("dataset", required=False)
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the burn-down into this PNG file.")
 @area_option
 @json_option
-def budget(dataset: str | None, area: Path | None, show: Console) -> Any:
-    """What every population's budget has spent, on what, and what is left.
+def budget(dataset: str | None, plot: Path | None, area: Path | None, show: Console) -> Any:
+    """What every population's budget has spent, on what, what is left, and when it runs out at the present pace.
 
     \b
-    Example: tre-admin budget hie
+    Example: tre-admin budget hie --plot budget.png
     """
+    from tre.secure import budget_text
+
     found = _services(area).budgets(dataset)
-    for b in found:
-        accounts = [b, *b["projects"], *b["this_year"]]
-        rows = [
-            (
-                a["account"],
-                a["kind"],
-                f"{a['limit_epsilon']:.3f}",
-                f"{a['used_epsilon']:.3f}",
-                f"{a['left_epsilon']:.3f}",
-            )
-            for a in accounts
-        ]
-        show.print(
-            table(
-                f"{b['account']} (delta {b['delta']:g})",
-                ("account", "kind", "limit epsilon", "used", "still fits"),
-                rows,
-            )
-        )
-        history = [
-            (e["entry"], e["at"], e["purpose"], e["project"], e["release"], f"{e['epsilon_alone']:.4g}", e["state"])
-            for e in b["history"]
-        ]
-        show.print("Losses add up in zCDP's rho, more slowly than epsilons do.")
-        show.print(table("Charges", ("entry", "at", "for", "project", "release", "epsilon alone", "state"), history))
+    budget_text.show(show, found)
+    if plot is not None:
+        budget_text.plot(found, str(plot))
+        show.print(f"Drawn into {plot}")
     return found
 
 
