@@ -1,18 +1,28 @@
 #!/usr/bin/env bash
 # Makes the virtual environment from requirements.lock, and installs bubblewrap where it may. Safe to run again.
+#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, where it may; without it its tests skip
 set -euo pipefail
 venv=$1
 cd "$(dirname "$0")/.."
 
-# 1. The sandbox is the distribution's bubblewrap: no Python package can bring it.
-if ! command -v bwrap >/dev/null; then
-    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-        echo "installing bubblewrap"
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq bubblewrap >/dev/null
-    else
-        echo "bubblewrap is missing: ask for it (Debian: sudo apt install bubblewrap), then run this again" >&2
-        exit 1
+debian_package() {
+    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || return 1
+    echo "installing $1"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null
+}
+
+if [ "$venv" = --for-tests ]; then
+    # Debian keeps a server's programs off the path.
+    if ! command -v initdb /usr/lib/postgresql/*/bin/initdb >/dev/null && ! debian_package postgresql; then
+        echo "PostgreSQL is missing, its tests will be skipped (Debian: sudo apt install postgresql)" >&2
     fi
+    exit 0
+fi
+
+# 1. The sandbox is the distribution's bubblewrap: no Python package can bring it.
+if ! command -v bwrap >/dev/null && ! debian_package bubblewrap; then
+    echo "bubblewrap is missing: ask for it (Debian: sudo apt install bubblewrap), then run this again" >&2
+    exit 1
 fi
 
 # 2. A Python that is supported: the one in $PYTHON, else the first that fits.

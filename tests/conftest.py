@@ -1,6 +1,25 @@
-"""Shared by all tests: Hypothesis without a clock (timings belong in bench/)."""
+"""Shared by all tests: Hypothesis without a clock (timings belong in bench/), and a PostgreSQL server where there is one."""
 
+import pytest
 from hypothesis import settings
+
+from tests import postgres
 
 settings.register_profile("tre", deadline=None)
 settings.load_profile("tre")
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A server for the whole session; each test asks it for a database of its own."""
+    reason = postgres.unavailable()
+    if reason:
+        pytest.skip(reason)
+    with postgres.Server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database(request):
+    """What `services.create` is to put an area's database on: None for its own file, or a server's address."""
+    return request.getfixturevalue("postgresql").new() if request.param == "postgresql" else None

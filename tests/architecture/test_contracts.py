@@ -85,6 +85,7 @@ EXTRAS = (
     "uvicorn",
     "sqlalchemy",
     "alembic",
+    "psycopg",
     "polars",
     "sdv",
     "torch",

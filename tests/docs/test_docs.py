@@ -71,10 +71,20 @@ def test_a_budget_is_kept_and_raised_by_the_commands_of_the_page(tmp_path):
     assert [a["kind"] for a in found["this_year"]] == ["population, this year"]
 
 
-def _follow(page, folder):
+@pytest.mark.slow
+def test_an_area_is_put_on_a_server_by_the_commands_of_the_page(tmp_path, postgresql):
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    _follow("docs/how-to/postgresql.md", tmp_path, DATABASE=postgresql.new())
+    services = open_area(tmp_path / "area")
+    assert services.context.database.engine.dialect.name == "postgresql"
+    services.close()
+
+
+def _follow(page, folder, **more):
     """Blocks in order: files and the notebook are written, Python and shell run in one folder as a reader would."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder), "TRE_HOME": str(folder / "desk"),
+        **more,
     }  # fmt: skip
     shell = "set -eu\n"
     background = []
@@ -85,6 +95,8 @@ def _follow(page, folder):
                 (folder / name).write_text(body)
             elif kind == "notebook":
                 (folder / name).write_text(notebook(body))
+            elif language in ("sql", "yaml"):
+                continue  # shown, and not a file
             elif language == "python":
                 subprocess.run([sys.executable, "-c", body], cwd=folder, check=True)
             elif behind:

@@ -89,11 +89,11 @@ def write_data(path, *, people=400, secret=0):
 class Area:
     """An area on disk with its gateway's process and its people's clients."""
 
-    def __init__(self, root, *, secret=0, **changes):
+    def __init__(self, root, *, secret=0, database=None, **changes):
         self.root = root
         self.process = None
         self.clients = {}
-        services = create(root / "area")
+        services = create(root / "area", database=database)
         services.apply(write_policies(root / "policies", policies(**changes)), dry_run=False)
         for name in ("toy", "other"):
             services.ingest(name, [write_data(root / f"{name}.csv", secret=secret)], drop_invalid=False)

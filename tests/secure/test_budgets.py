@@ -20,8 +20,8 @@ POPULATION = "hie-participants"
 
 
 @pytest.fixture
-def services(tmp_path):
-    made = create(tmp_path / "area")
+def services(tmp_path, database):
+    made = create(tmp_path / "area", database=database)
     made.apply(SHIPPED, dry_run=False)
     yield made
     made.close()

@@ -1,12 +1,13 @@
 """The ledger in the database: races, triggers, and what a crash leaves."""
 
 import json
-import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 
 from tre.errors import BudgetExceeded, PolicyError
 from tre.rules.accounting import delta_charge, rho_of
@@ -15,15 +16,15 @@ from tre.rules.policy import Measure, Policies
 from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.database import HEAD, Database, tables
-from tre.secure.services import create, open_area
+from tre.secure.services import create
 
 SHIPPED = Path(__file__).resolve().parents[2] / "policies"
 POPULATION = "hie-participants"
 
 
 @pytest.fixture
-def services(tmp_path):
-    made = create(tmp_path / "area")
+def services(tmp_path, database):
+    made = create(tmp_path / "area", database=database)
     made.apply(SHIPPED, dry_run=False)
     yield made
     made.close()
@@ -40,37 +41,6 @@ def _reserve(services, epsilon):
     with services.context.database.write() as connection:
         ledger.reserve(connection, policy_files.current(connection), [_wish(epsilon)], at="now")
         return connection.execute(sa.select(sa.func.max(tables.ledger.c.id))).scalar_one()
-
-
-def _race(root, epsilon, results):
-    services = open_area(root)
-    won = 0
-    for _ in range(40):
-        try:
-            _reserve(services, epsilon)
-            won += 1
-        except BudgetExceeded:
-            pass
-    services.close()
-    results.put(won)
-
-
-@pytest.mark.slow
-def test_two_processes_racing_for_one_budget_never_win_more_than_there_is(services):
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    root = services.context.area.root
-    processes = [context.Process(target=_race, args=(root, 0.5, results)) for _ in range(3)]
-    for p in processes:
-        p.start()
-    won = sum(results.get(timeout=60) for _ in processes)
-    for p in processes:
-        p.join()
-    limit, each = rho_of(4.0, 1e-6), rho_of(0.5, 1e-6)
-    assert won == limit // each
-    with services.context.database.read() as connection:
-        for account in ledger.accounts(connection, policy_files.current(connection), POPULATION, "visits", at="now"):
-            assert account.used_units == won * each <= account.limit_units
 
 
 def test_what_does_not_fit_leaves_nothing_behind(services):
@@ -274,15 +244,17 @@ def test_a_plan_made_after_an_upgrade_finds_the_policies_that_were_applied_befor
         assert policy_files.by_digest(connection, policy_files.policy_digest(now)) == now
 
 
-def test_the_newest_migration_is_the_one_that_is_waited_for(services, tmp_path):
+def test_the_newest_migration_is_the_one_that_is_waited_for(tmp_path, database):
     files = sorted(
         p.name for p in Path(policy_files.__file__).parent.joinpath("database/migrations/versions").glob("0*.py")
     )
     assert files[-1].startswith(HEAD)
-    database = Database(tmp_path / "new.db")
-    database.migrate()
-    database.migrate()  # and again changes nothing
-    with database.read() as connection:
+    new = Database(database or tmp_path / "new.db")
+    new.migrate()
+    new.migrate()  # and again changes nothing
+    with new.read() as connection:
         found = set(sa.inspect(connection).get_table_names())
+        declared = compare_metadata(MigrationContext.configure(connection), tables.metadata)
     assert found == {*tables.metadata.tables, "alembic_version"}
-    database.close()
+    assert declared == []
+    new.close()

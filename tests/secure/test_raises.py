@@ -25,11 +25,11 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def services(tmp_path, folder):
+def services(tmp_path, folder, database):
     """Policies with two admins, one whose accreditation has ended, and one admin needed for a raise."""
     more = "  el: {name: El, role: admin, accredited_until: 2035-12-31}\n  flo: {name: Flo, role: admin, accredited_until: 2020-01-01}\n"
     _change(folder / "people.yaml", "people:\n", f"people:\n{more}")
-    made = create(tmp_path / "area")
+    made = create(tmp_path / "area", database=database)
     made.apply(folder, dry_run=False)
     yield made
     made.close()

@@ -63,8 +63,9 @@ def area_option(function: Any) -> Any:
 
 @cli.command()
 @click.argument("area", type=click.Path(path_type=Path))
+@click.option("--database", metavar="URL", help="An empty PostgreSQL database: postgresql+psycopg://…; else a file.")
 @json_option
-def init(area: Path, show: Console) -> Any:
+def init(area: Path, database: str | None, show: Console) -> Any:
     """Make a new, empty area: folder, keys, database.
 
     \b
@@ -72,7 +73,7 @@ def init(area: Path, show: Console) -> Any:
     """
     from tre.secure.services import create
 
-    services = create(area)
+    services = create(area, database=database)
     show.print(f"A new area at {area}. Its receipt key: {services.receipt_key}")
     show.print(f"Next: export TRE_AREA={area}; tre-admin apply policies/")
     return {"area": str(area), "receipt_key": services.receipt_key}

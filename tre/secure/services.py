@@ -57,10 +57,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("tre")
 
 
-def create(root: Path) -> Services:
-    """A new area with an empty, migrated database."""
-    area = AreaFolder.create(root)
-    return _build(area)
+def create(root: Path, *, database: str | None = None) -> Services:
+    """A new area with an empty, migrated database: a file of its own, or an empty one on the server of that address."""
+    if database is not None:
+        Database(database).refuse_used()
+    return _build(AreaFolder.create(root, database=database))
 
 
 def open_area(root: Path) -> Services:

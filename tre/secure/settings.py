@@ -1,24 +1,35 @@
-"""An area on disk: which file lies where, and the two keys made once with it.
+"""An area on disk: which file lies where, its one setting, and the two keys made once with it.
 
 Guarantees: the area's folder is 0700 and its keys 0600, made by `create` and never overwritten. `key` (symmetric) makes
-identifiers that say nothing about what they name; `signing.key` (Ed25519) signs receipts.
+identifiers that say nothing about what they name; `signing.key` (Ed25519) signs receipts. `settings.yaml` (0600, as its
+address may hold a password) names a database server; without it the database is a file of the area.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from pydantic import Field, ValidationError
 
-from tre.errors import Conflict, NotFound
+from tre.errors import Conflict, NotFound, PolicyError
+from tre.rules.schema import Closed
 
 FOLDERS = ("data", "twins", "views", "notebooks", "jobs", "outputs", "releases", "keys", "scratch")
+
+
+class Settings(Closed):
+    """settings.yaml"""
+
+    database: Annotated[str, Field(pattern=r"^postgresql\+psycopg://")] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,15 +39,17 @@ class AreaFolder:
     root: Path
 
     @classmethod
-    def create(cls, root: Path) -> AreaFolder:
+    def create(cls, root: Path, *, database: str | None = None) -> AreaFolder:
         """A new, empty area. Raises Conflict where one already is."""
         area = cls(root)
-        if area.database.exists() or (root.exists() and any(root.iterdir())):
+        if area.database_file.exists() or (root.exists() and any(root.iterdir())):
             raise Conflict("area_exists", f"{root} is not empty.", "Choose a new folder; an area is never overwritten.")
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         root.chmod(0o700)
         for name in FOLDERS:
             (root / name).mkdir()
+        if database is not None:
+            _write_secret(area.settings, f"database: {json.dumps(database)}\n".encode())
         _write_secret(area.keys / "area.key", secrets.token_bytes(32))
         signing = Ed25519PrivateKey.generate()
         _write_secret(area.keys / "signing.key", signing.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
@@ -45,13 +58,35 @@ class AreaFolder:
     @classmethod
     def open(cls, root: Path) -> AreaFolder:
         area = cls(root.resolve())
-        if not area.database.is_file():
+        if not area.database_file.is_file() and not area.settings.is_file():
             raise NotFound("area_missing", f"There is no area at {root}.", f"Make one: tre-admin init {root}")
         return area
 
     @property
-    def database(self) -> Path:
+    def database_file(self) -> Path:
         return self.root / "area.db"
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "settings.yaml"
+
+    @property
+    def database(self) -> Path | str:
+        """The database's file, or the address of its server. Raises PolicyError where settings.yaml is wrong."""
+        return self._settings().database or self.database_file
+
+    def _settings(self) -> Settings:
+        import yaml
+
+        try:
+            content = yaml.safe_load(self.settings.read_text("utf-8")) if self.settings.is_file() else None
+            return Settings.model_validate(content or {})
+        except (yaml.YAMLError, ValidationError):  # its text, which may hold a password, goes into no message
+            raise PolicyError(
+                "settings_invalid",
+                f"{self.settings} is not as it must be.",
+                "It holds one line, database: postgresql+psycopg://…, or nothing.",
+            ) from None
 
     @property
     def keys(self) -> Path:

@@ -1,7 +1,8 @@
-"""The area's database: SQLite through SQLAlchemy Core, migrated by Alembic. The only owner of a connection.
+"""The area's database: SQLite or PostgreSQL through SQLAlchemy Core, migrated by Alembic. The only owner of a connection.
 
-Guarantees: `write()` is one transaction that holds the write lock from its first statement (two processes racing for one
-budget wait for each other), durable before it returns (WAL, synchronous=FULL); `read()` sees one consistent state.
+Guarantees, the same on both: `write()` is one transaction that holds the area's one write lock from its first statement
+(two processes racing for one budget wait for each other), durable before it returns; `read()` sees one consistent state.
+How each engine is made to keep this is `dialects`' subject.
 """
 
 from __future__ import annotations
@@ -9,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
-from tre.secure.database import tables
+from tre.errors import Conflict, Unreachable
+from tre.secure.database import dialects, tables
 
 # The newest migration. At this revision nothing needs Alembic, which takes longer to load than most commands to run.
-HEAD = "0003"
+HEAD = "0004"
 
 
 class Database:
-    def __init__(self, path: Path) -> None:
-        self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, hide_parameters=True)
-        sa.event.listen(self.engine, "connect", _configure)
-        sa.event.listen(self.engine, "begin", _begin)
+    """`target` is SQLite's file, or a server's address."""
+
+    def __init__(self, target: Path | str) -> None:
+        self.engine = dialects.engine(target)
 
     def migrate(self, revision: str = HEAD) -> None:
         """Bring the schema to this version's; each step is a file in migrations/versions."""
@@ -38,35 +39,43 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
 
+    def refuse_used(self) -> None:
+        """Raises Conflict where another area's tables are already."""
+        used = self._revision() is not None
+        self.close()
+        if used:
+            raise Conflict(
+                "database_used", "This database belongs to an area already.", "Make an empty one for the new area."
+            )
+
     def _revision(self) -> str | None:
-        with self.read() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        try:
+            with self.read() as connection:
+                if not sa.inspect(connection).has_table("alembic_version"):
+                    return None
+                return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        except sa.exc.OperationalError:
+            if self.engine.dialect.name == "sqlite":
+                raise
+            raise Unreachable(
+                "database_unreachable", "The area's database server does not let us in.",
+                "See that it runs, and that the address in the area's settings.yaml is right.",
+            ) from None  # fmt: skip
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        with self.engine.connect().execution_options(tre_write=True) as connection, connection.begin():
+        options = dialects.WRITE[self.engine.dialect.name]
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        with self.engine.connect() as connection, connection.begin():
+        options = dialects.READ[self.engine.dialect.name]
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-def _configure(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun below, not by the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("tre_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 __all__ = ["Database", "tables"]

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
-from sqlalchemy import Column, ForeignKey, Integer, String, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Text
 
 metadata = sa.MetaData()
+
+# What counts up for ever. SQLite's own row numbers are called INTEGER, and as large.
+Count = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Said(sa.types.TypeDecorator[str]):
+    """Text as people or notebooks wrote it. NUL, which PostgreSQL keeps in no text, is kept as U+FFFD everywhere."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+        return None if value is None else value.replace("\x00", "\ufffd")
+
 
 # Applied policies, newest last: the whole text that was applied.
 policies = sa.Table(
@@ -24,7 +40,7 @@ raises = sa.Table(
     Column("id", String(16), primary_key=True),
     Column("content", Text, nullable=False),
     Column("based_on", Integer, ForeignKey("policies.id"), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Said, nullable=False),
     Column("proposed_by", String(64), nullable=False),
     Column("proposed_at", String(32), nullable=False),
     Column("confirmed_by", String(64)),
@@ -47,12 +63,12 @@ versions = sa.Table(
     Column("version", String(16), primary_key=True),
     Column("dataset", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),
-    Column("rows", Integer, nullable=False),
-    Column("people", Integer, nullable=False),
+    Column("rows", Count, nullable=False),
+    Column("people", Count, nullable=False),
     Column("rejected", Text, nullable=False),
     Column("schema_digest", String(64), nullable=False),
     Column("ingested_at", String(32), nullable=False),
-    Column("seq", Integer, nullable=False, unique=True),
+    Column("seq", Count, nullable=False, unique=True),
 )
 
 twins = sa.Table(
@@ -79,7 +95,7 @@ jobs = sa.Table(
     Column("plan_digest", String(64)),
     Column("failure", Text),
     Column("attempt", Integer, nullable=False, server_default="0"),
-    Column("diagnostics", Text),  # for the operator only
+    Column("diagnostics", Said),  # for the operator only
     Column("submitted_at", String(32), nullable=False),
 )
 
@@ -99,17 +115,17 @@ releases = sa.Table(
 published = sa.Table(
     "published",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Count, primary_key=True),
     Column("job", String(16), ForeignKey("jobs.id"), nullable=False, index=True),
     Column("stage", String(24), nullable=False),
-    Column("visible_from", Integer, nullable=False),
+    Column("visible_from", Count, nullable=False),
 )
 
 # The ledger: see secure.ledger. Values and states never go back (triggers in the migrations).
 ledger = sa.Table(
     "ledger",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Count, primary_key=True),
     Column("population", String(64), nullable=False, index=True),
     Column("project", String(64), index=True),
     Column("purpose", String(16), nullable=False),
@@ -117,8 +133,8 @@ ledger = sa.Table(
     Column("dataset_version", String(16), nullable=False),
     Column("release", String(16), ForeignKey("releases.id")),
     Column("position", Integer, nullable=False),
-    Column("rho_units", sa.BigInteger, nullable=False),  # of pure epsilon in a population kept so
-    Column("delta_units", sa.BigInteger, nullable=False, server_default="0"),
+    Column("rho_units", BigInteger, nullable=False),  # of pure epsilon in a population kept so
+    Column("delta_units", BigInteger, nullable=False, server_default="0"),
     Column("state", String(16), nullable=False),
     Column("value", Text),
     Column("reserved_at", String(32), nullable=False),
@@ -135,7 +151,7 @@ outputs = sa.Table(
     Column("name", String(64), primary_key=True),
     Column("position", Integer, nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("context", Text, nullable=False),
+    Column("context", Said, nullable=False),
     Column("sha256", String(64)),
     Column("findings", Text, nullable=False),
 )
@@ -146,14 +162,14 @@ votes = sa.Table(
     Column("release", String(16), ForeignKey("releases.id"), primary_key=True),
     Column("person", String(64), primary_key=True),
     Column("decision", String(16), nullable=False),
-    Column("comment", Text, nullable=False),
+    Column("comment", Said, nullable=False),
     Column("at", String(32), nullable=False),
 )
 
 audit = sa.Table(
     "audit",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Count, primary_key=True, autoincrement=False),
     Column("at", String(32), nullable=False),
     Column("person", String(64), nullable=False),
     Column("event", String(64), nullable=False),

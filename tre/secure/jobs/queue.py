@@ -193,7 +193,7 @@ class Queue:
         p = tables.published
         row = connection.execute(
             sa.select(p)
-            .where(p.c.job == job, p.c.visible_from <= self.context.seconds())
+            .where(p.c.job == job, p.c.visible_from <= math.floor(self.context.seconds()))
             .order_by(p.c.id.desc())
             .limit(1)
         ).one()
