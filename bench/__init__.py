@@ -1,6 +1,6 @@
 """Figures of speed: ratios of two things run side by side, in one run, on one machine. No test passes or fails by them.
 
-    python -m bench [check] [submit] [--quick] [--repeats N]
+    python -m bench [check] [submit] [ledger] [--quick] [--repeats N]
 
 What is guaranteed: the things compared alternate, in an order that rotates, after a round that is not counted; they
 read the same bytes and are seen to give the same numbers (where one has noise, before it is added); the ratio is the

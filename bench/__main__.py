@@ -12,10 +12,14 @@ from typing import Any
 from rich.console import Console
 
 import bench
-from bench import check, report, submit
+from bench import check, ledger, report, submit
 from bench.measure import Comparison
 
-SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {"check": check.run, "submit": submit.run}
+SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {
+    "check": check.run,
+    "submit": submit.run,
+    "ledger": ledger.run,
+}
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

@@ -34,8 +34,7 @@ def _charge(services, epsilon, *, days_ago, project="visits"):
         release=None, position=0, rho_units=rho_of(epsilon, 1e-6),
     )  # fmt: skip
     with services.context.database.write() as connection:
-        ledger.reserve(connection, policy_files.current(connection), [wish], at=at)
-        return ledger.history(connection)[-1].id
+        return ledger.reserve(connection, policy_files.current(connection), [wish], at=at)[0]
 
 
 def _budget(tmp_path, *arguments):
@@ -85,7 +84,6 @@ def _charge_given_back(services, connection):
         population=POPULATION, project="visits", purpose="release", request_digest="e" * 64, dataset_version="v",
         release=None, position=0, rho_units=rho_of(0.5, 1e-6),
     )  # fmt: skip
-    ledger.reserve(connection, policies, [wish], at=services.context.now())
-    entry = ledger.history(connection)[-1].id
+    (entry,) = ledger.reserve(connection, policies, [wish], at=services.context.now())
     ledger.give_back(connection, entry, at=services.context.now())
     return entry

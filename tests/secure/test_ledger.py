@@ -39,8 +39,8 @@ def _wish(epsilon, project="visits", digest="d" * 64, **more):
 
 def _reserve(services, epsilon):
     with services.context.database.write() as connection:
-        ledger.reserve(connection, policy_files.current(connection), [_wish(epsilon)], at="now")
-        return connection.execute(sa.select(sa.func.max(tables.ledger.c.id))).scalar_one()
+        (entry,) = ledger.reserve(connection, policy_files.current(connection), [_wish(epsilon)], at="now")
+        return entry
 
 
 def test_what_does_not_fit_leaves_nothing_behind(services):
@@ -154,8 +154,7 @@ def test_the_delta_of_found_keys_is_reserved_with_its_charge_and_comes_back_with
 
     def reserve(delta_units):
         with services.context.database.write() as connection:
-            ledger.reserve(connection, policies, [_wish(0.1, delta_units=delta_units)], at="now")
-            return connection.execute(sa.select(sa.func.max(tables.ledger.c.id))).scalar_one()
+            return ledger.reserve(connection, policies, [_wish(0.1, delta_units=delta_units)], at="now")[0]
 
     first, _ = reserve(half), reserve(half)
     with pytest.raises(BudgetExceeded, match="keys_delta_exceeded"):

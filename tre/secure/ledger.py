@@ -88,22 +88,25 @@ def used(
     return int(units), int(delta_units)
 
 
-def reserve(connection: sa.Connection, policies: Policies, wanted: list[Reservation], *, at: str) -> None:
-    """All or nothing, inside the caller's write transaction. Raises BudgetExceeded with what is left.
+def reserve(connection: sa.Connection, policies: Policies, wanted: list[Reservation], *, at: str) -> list[int]:
+    """The new entries, one for each, or none at all, inside the caller's write transaction. Raises BudgetExceeded.
 
     `at` is UTC, ISO 8601: its year is the one whose caps must cover the charges.
     """
-    groups: dict[tuple[str, str | None], list[Reservation]] = {}
-    for r in wanted:
+    groups: dict[tuple[str, str | None], list[int]] = {}
+    for i, r in enumerate(wanted):
         _same_measure(policies, r)
-        groups.setdefault((r.population, r.project), []).append(r)
+        groups.setdefault((r.population, r.project), []).append(i)
+    made: dict[int, int] = {}
     for (population, project), group in groups.items():
         # One group after the other: what the first takes from a population, the next one finds taken.
         held = accounts(connection, policies, population, project, at=at)
-        cover(held, sum(r.rho_units for r in group), sum(r.delta_units for r in group))
-        for r in group:
-            values = {k: v for k, v in vars(r).items() if k != "measure"}  # the population's, which never changes
-            connection.execute(t.insert().values(**values, state=Charge.RESERVED, reserved_at=at))
+        cover(held, sum(wanted[i].rho_units for i in group), sum(wanted[i].delta_units for i in group))
+        for i in group:
+            values = {k: v for k, v in vars(wanted[i]).items() if k != "measure"}  # the population's, for good
+            new = t.insert().values(**values, state=Charge.RESERVED, reserved_at=at).returning(t.c.id)
+            made[i] = connection.execute(new).scalar_one()
+    return [made[i] for i in range(len(wanted))]
 
 
 def _same_measure(policies: Policies, wanted: Reservation) -> None:

@@ -162,8 +162,7 @@ class Registry:
                 population=dataset.population, project=None, purpose="twin", request_digest=request,
                 dataset_version=version, release=None, position=0, rho_units=units,
             )  # fmt: skip
-            ledger.reserve(connection, policies, [wanted], at=self.context.now())
-            entry = connection.execute(sa.select(sa.func.max(tables.ledger.c.id))).scalar_one()
+            (entry,) = ledger.reserve(connection, policies, [wanted], at=self.context.now())
             ledger.spend(connection, entry, at=self.context.now())
         # Spent and durable: only now are rows read. A crash from here on loses the charge and draws nothing twice.
         margins = measure(self.rows(name, version), dataset.table, rho_units=units)
