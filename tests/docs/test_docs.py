@@ -60,6 +60,19 @@ def test_a_dataset_of_your_own_goes_through_by_the_commands_of_the_page(tmp_path
     assert os.path.isfile(tmp_path / "results" / "receipt.json")  # noqa: PTH113
 
 
+def test_the_code_on_the_page_of_budgets_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/reference/budgets.md").read_text(), re.S)
+    exec(code, {})  # noqa: S102
+
+
+def test_every_refusal_on_the_page_of_budgets_is_one_of_the_code():
+    refusals = (ROOT / "docs/reference/budgets.md").read_text().partition("## Refusals")[2]
+    modules = ("rules/ledger.py", "secure/ledger.py", "secure/applying.py")
+    source = "".join((ROOT / "tre" / name).read_text() for name in modules)
+    raised = set(re.findall(r'raise [A-Za-z]+\(\s*"([a-z_]+)"', source))
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", refusals, re.M)) == raised
+
+
 @pytest.mark.slow
 def test_a_budget_is_kept_and_raised_by_the_commands_of_the_page(tmp_path):
     shutil.copytree(ROOT / "policies", tmp_path / "policies")

@@ -1,12 +1,15 @@
 """Budget arithmetic over random histories."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tre.errors import BudgetExceeded
 from tre.rules.accounting import rho_of
-from tre.rules.ledger import COUNTS, NEXT, Account, Charge, cover, rounded_down
+from tre.rules.ledger import COUNTS, NEXT, Account, AccountKind, Charge, cover, rounded_down
 
 
 @given(st.integers(1, 10**13), st.lists(st.integers(1, 10**12), max_size=40))
@@ -55,6 +58,12 @@ def test_pure_epsilon_is_covered_to_the_last_unit():
         cover([account], rho_of(0.3, 0))
 
 
+@given(st.integers(1, 8000))
+def test_what_is_left_of_pure_epsilon_is_said_to_the_last_thousandth(thousandths):
+    left = Account("people", "population", thousandths * 10**9, 0, 0).left_epsilon
+    assert left == thousandths / 1000
+
+
 def test_the_delta_of_keys_found_in_data_has_its_own_limit_and_its_own_refusal():
     account = Account("people", "population", 100, 0, 1e-6, limit_delta_units=10**9, used_delta_units=10**9 - 5)
     cover([account], 100, 5)
@@ -67,6 +76,16 @@ def test_the_delta_of_keys_found_in_data_has_its_own_limit_and_its_own_refusal()
 
 def test_nothing_fits_into_nothing():
     assert rounded_down(0.0, 0, 1e-6) == 0
+
+
+def test_the_page_of_budgets_shows_the_accounts_and_the_life_of_a_charge_as_they_are():
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/budgets.md").read_text()
+    steps = [f"    {before} --> {after}" for before, following in NEXT.items() for after in following]
+    assert "stateDiagram-v2\n" + "\n".join(steps) + "\n```" in page
+    assert re.findall(r"^\| `((?:population|project)[a-z, ]*)` \|", page, re.M) == sorted(AccountKind, key=ORDER)
+
+
+ORDER = ["population", "project", "population, this year", "project, this year"].index
 
 
 def test_only_a_reservation_given_back_stops_counting():

@@ -85,7 +85,7 @@ class Account:
 
 def rounded_down(epsilon: float, units: int, delta: float) -> float:
     """The largest epsilon of three decimals whose cost is within `units`."""
-    shown = int(epsilon * 1000) / 1000
+    shown = (int(epsilon * 1000) + 1) / 1000  # one more than it seems: 0.57 * 1000 is below 570
     while shown > 0 and rho_of(shown, delta) > units:
         shown = round(shown - 0.001, 3)
     return shown
