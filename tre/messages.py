@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tre.rules.ledger import AccountKind
+from tre.rules.policy import Measure
 from tre.rules.schema import Closed, Identifier, TableSchema
 from tre.statistics.request import Request
 from tre.statistics.table import Expected, Table
@@ -138,6 +139,8 @@ class PlannedRequest(Closed):
     population: str
     dataset_version: str
     rho_units: int
+    delta_units: int = 0
+    measure: Measure = Measure.ZCDP
     replayed: bool
     expected_error: dict[str, float | None]
     expected: tuple[Expected, ...] = ()
@@ -206,13 +209,17 @@ class Balance(Closed):
 
 
 class Cost(Closed):
-    """What a plan costs one population, beside what the two accounts have left."""
+    """What a plan costs one population, beside what its accounts have left: as a share of that, and how many plans of this
+    price fit in it. `keys_delta` is for group keys found in data."""
 
     population: str
     rho_units: int
     epsilon: float
     delta: float
     left_epsilon: float
+    share_of_left: float | None = None
+    fits_times: int | None = None
+    keys_delta: float = 0.0
     affordable: bool
 
 

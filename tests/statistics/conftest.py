@@ -1,6 +1,7 @@
 """A small table whose exact answers are known, as the file that the statistics read."""
 
-import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tre.rules.schema import TableSchema
@@ -21,16 +22,18 @@ SCHEMA = TableSchema.model_validate(
 )
 
 
+TYPES = {
+    "tre_person": pa.int64(), "tre_order": pa.int32(), "sex": pa.string(), "site": pa.string(), "age": pa.int64(),
+    "cost": pa.float64(), "free": pa.float64(), "note": pa.string(),
+}  # fmt: skip
+
+
 def write_rows(path, rows):
     """rows: (person, order, sex, site, age, cost, free, note)"""
-    connection = duckdb.connect()
-    connection.execute(
-        "CREATE TABLE t (tre_person BIGINT, tre_order INTEGER, sex VARCHAR, site VARCHAR, age BIGINT, cost DOUBLE,"
-        " free DOUBLE, note VARCHAR)"
-    )
-    if rows:
-        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    connection.execute(f"COPY (SELECT *, tre_person AS person FROM t) TO '{path}' (FORMAT parquet)")
+    columns = list(zip(*rows, strict=True)) if rows else [[]] * len(TYPES)
+    arrays = [pa.array(c, type=t) for c, t in zip(columns, TYPES.values(), strict=True)]
+    table = pa.table([*arrays, arrays[0]], names=[*TYPES, "person"])
+    pq.write_table(table, path)
     return path
 
 

@@ -55,9 +55,14 @@ def plan(console: Console, view: JobView) -> None:
         console.print(table("Outputs without noise: two people decide", ("output", "kind", "context"), rows))
     for c in view.costs:
         verdict = "" if c.affordable else "  [bold red]— more than is left[/bold red]"
+        keys = f" and delta {c.keys_delta:g} for keys found in the data" if c.keys_delta else ""
         console.print(
-            f"Cost for {escape(c.population)}: epsilon {c.epsilon:.4g} (delta {c.delta:g}); left before it: {c.left_epsilon:.4g}{verdict}"
+            f"Cost for {escape(c.population)}: epsilon {c.epsilon:.4g} (delta {c.delta:g}){keys}; left before it: {c.left_epsilon:.4g}{verdict}"
         )
+        if c.affordable and c.share_of_left is not None and c.fits_times is not None:
+            console.print(
+                f"That is {c.share_of_left:.1%} of what is left; {c.fits_times} plans of this price would fit."
+            )
     who = "no people: the policy lets it out automatically" if view.plan.automatic else "two output checkers decide"
     run = "; your notebook will also be run on the real rows, in the sandbox" if view.plan.run else ""
     console.print(f"Then: {who}{run}.\n")

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tre.messages import Balance, Cost, Plan
-from tre.rules.accounting import epsilon_of
+from tre.rules.accounting import delta_of, epsilon_of
 from tre.rules.forecast import Charged, Pace, burn_down, forecast
 from tre.rules.ledger import COUNTS, Account, AccountKind
 from tre.rules.policy import Policies
@@ -48,12 +48,15 @@ def costs(connection: sa.Connection, policies: Policies, plan: Plan, *, at: str)
     for population in dict.fromkeys(r.population for r in plan.requests):
         units = plan.costs.get(population, 0)
         accounts = ledger.accounts(connection, policies, population, plan.project, at=at)
-        delta = accounts[0].delta
+        delta, left = accounts[0].delta, min(a.left_units for a in accounts)
+        new = [r for r in plan.requests if r.population == population and not r.replayed]
+        for_keys = sum(r.delta_units for r in new)
         found.append(
             Cost(
                 population=population, rho_units=units, epsilon=epsilon_of(units, delta), delta=delta,
-                left_epsilon=min(a.left_epsilon for a in accounts),
-                affordable=all(units <= a.left_units for a in accounts),
+                left_epsilon=min(a.left_epsilon for a in accounts), keys_delta=delta_of(for_keys),
+                share_of_left=units / left if left else None, fits_times=left // units if units else None,
+                affordable=units <= left and all(for_keys <= a.left_delta_units for a in accounts),
             )
         )  # fmt: skip
     return tuple(found)

@@ -205,6 +205,7 @@ def _reservations(plan: Plan, release: str) -> list[ledger.Reservation]:
         ledger.Reservation(
             population=r.population, project=plan.project, purpose="release", request_digest=r.digest,
             dataset_version=r.dataset_version, release=release, position=i, rho_units=r.rho_units,
+            delta_units=r.delta_units, measure=r.measure,
         )
         for i, r in enumerate(plan.requests)
         if not r.replayed

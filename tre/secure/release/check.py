@@ -87,7 +87,8 @@ class Check:
         schema = dataset.table.only(columns)
         request = resolve(planned.request, schema, lambda r: self._earlier(project, planned.dataset_version, r))
         prepared = prepare(request, schema, delta=delta)
-        if prepared.rho_units != planned.rho_units or planned.request.digest != planned.digest:
+        price = prepared.rho_units, prepared.delta_units
+        if price != (planned.rho_units, planned.delta_units) or planned.request.digest != planned.digest:
             raise RuntimeError("a planned request is not what was priced")
         return prepared
 

@@ -24,7 +24,7 @@ from tre.messages import (
     World,
 )
 from tre.rules.accounting import epsilon_of
-from tre.rules.policy import Policies, RunRule
+from tre.rules.policy import Measure, Policies, RunRule
 from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.data.registry import Registry
@@ -104,8 +104,6 @@ class Planner:
             info = _info(infos, item.request)
             self._refer(connection, project, info, item.request, requests)
             prepared = _prepared(item.request, info)
-            if prepared.delta_units:
-                raise RequestError("keys_unknown", "Keys found in data are not charged here yet.", "Give the keys.")
             cells += prepared.cells
             if cells > MAX_PLAN_CELLS:
                 raise _too_large(f"{MAX_PLAN_CELLS:,} numbers")
@@ -160,7 +158,8 @@ def _planned(name: str, prepared: Prepared, request: Request, info: DatasetInfo,
     found = price(prepared, delta=info.delta, size=info.size)
     return PlannedRequest(
         name=name, request=request, digest=request.digest, population=info.population,
-        dataset_version=info.version, rho_units=prepared.rho_units, replayed=replayed,
+        dataset_version=info.version, rho_units=prepared.rho_units, delta_units=prepared.delta_units,
+        measure=Measure.PURE if prepared.pure else Measure.ZCDP, replayed=replayed,
         expected_error=found.errors(), expected=found.expected,
     )  # fmt: skip
 
