@@ -1,18 +1,17 @@
 """`tre-admin budget`: what was spent over time and where it leads, for people, for machines and as a picture."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from tre.rules.accounting import rho_of
 from tre.secure import ledger
 from tre.secure import policies as policy_files
+from tre.secure.cli import cli
 from tre.secure.services import create
 
 SHIPPED = Path(__file__).resolve().parents[2] / "policies"
@@ -38,10 +37,9 @@ def _charge(services, epsilon, *, days_ago, project="visits"):
 
 
 def _budget(tmp_path, *arguments):
-    program = [str(Path(sys.executable).parent / "tre-admin"), "--area", str(tmp_path / "area"), "budget", *arguments]
-    environment = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
+    command = ["--area", str(tmp_path / "area"), "budget", *arguments]
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(cli, command, catch_exceptions=False)
+    assert done.exit_code == 0
     return done.stdout
 
 

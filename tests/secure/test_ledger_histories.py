@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tre.errors import BudgetExceeded
 from tre.rules.accounting import delta_limit, rho_of
 from tre.rules.ledger import COUNTS, NEXT, Charge
-from tre.rules.policy import Loss, Measure, Policies, Population
+from tre.rules.policy import Loss, Measure, Population
 from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.services import create
@@ -17,16 +17,17 @@ from tre.secure.services import create
 from .test_ledger import SHIPPED
 
 NUMBERS = count()
+SHIPPED_POLICIES = policy_files.load(SHIPPED)
 LIMIT, ALLOWED = 1000, 600
 KEYS, KEYS_ALLOWED = 50, 20
 NOW = "2030-01-01T00:00:00Z"
-HISTORIES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+HISTORIES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PAIRS = settings(HISTORIES, max_examples=20)  # each example is two histories
 
 
 @pytest.fixture(scope="module")
 def area(tmp_path_factory):
     made = create(tmp_path_factory.mktemp("histories") / "area")
-    made.apply(SHIPPED, dry_run=False)
     yield made
     made.close()
 
@@ -35,18 +36,17 @@ def _loss(units, keys):
     return Loss(epsilon=units / 10**12, delta=0, keys_delta=keys / 10**15)
 
 
-def _people(area):
+def _people():
     """A population nobody has charged, kept in pure epsilon, where a unit is a unit; and a project allowed some of it."""
     name = f"people{next(NUMBERS)}"
-    with area.context.database.read() as connection:
-        policies = policy_files.current(connection)
+    policies = SHIPPED_POLICIES
     lifetime, allowed = _loss(LIMIT, KEYS), _loss(ALLOWED, KEYS_ALLOWED)
     assert rho_of(lifetime.epsilon, 0) == LIMIT
     assert delta_limit(lifetime.keys_delta) == KEYS
     population = Population(title=name, measure=Measure.PURE, lifetime=lifetime)
     project = policies.projects["visits"].model_copy(update={"allowances": {name: allowed}})
     changed = {"populations": {name: population}, "projects": {"visits": project}}
-    return name, Policies.model_validate(policies.model_copy(update=changed))
+    return name, policies.model_copy(update=changed)
 
 
 def _reserve(area, policies, people, wish):
@@ -86,7 +86,7 @@ steps = st.lists(st.one_of(wishes, st.tuples(st.integers(0, 9), st.sampled_from(
 @HISTORIES
 @given(steps)
 def test_after_every_step_what_counts_and_what_is_left_are_the_whole_budget(area, history):
-    people, policies = _people(area)
+    people, policies = _people()
     model = []  # [project, units, delta units, state, number]
 
     def counted(which, part):
@@ -127,25 +127,25 @@ def _move(area, charge, after):
             MOVES[after](connection, charge[4], at=NOW)
 
 
-@HISTORIES
+@PAIRS
 @given(st.lists(st.integers(1, ALLOWED // 6), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_charges_that_fit_together_fit_in_any_order(area, sizes, random):
     other = random.sample(sizes, len(sizes))
     ends = []
     for order in (sizes, other):
-        people, policies = _people(area)
+        people, policies = _people()
         assert all(_reserve(area, policies, people, ("visits", n, 0, "v1")) is not None for n in order)
         ends.append([(a.used_units, a.left_units) for a in _accounts(area, policies, people)])
     assert ends[0] == ends[1] == [(sum(sizes), LIMIT - sum(sizes)), (sum(sizes), ALLOWED - sum(sizes))]
 
 
-@HISTORIES
+@PAIRS
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=8))
 def test_a_new_version_of_the_data_is_no_new_budget(area, sizes):
     """Each charge on a version of its own ends as if all were on one."""
     ends = []
     for fresh in (True, False):
-        people, policies = _people(area)
+        people, policies = _people()
         won = [_reserve(area, policies, people, ("visits", n, 0, f"v{i * fresh}")) for i, n in enumerate(sizes)]
         left = [a.left_units for a in _accounts(area, policies, people)]
         ends.append(([w is not None for w in won], left))

@@ -156,6 +156,7 @@ def test_the_database_itself_holds_proposer_and_proposal(services, folder, state
         connection.execute(sa.text(statement))
 
 
+@pytest.mark.slow
 def test_the_commands_tell_propose_and_confirm(services, folder, tmp_path):
     def run(*arguments):
         program = [str(Path(sys.executable).parent / "tre-admin"), "--area", str(tmp_path / "area"), *arguments]
