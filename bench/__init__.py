@@ -1,12 +1,15 @@
-"""Figures of speed: ratios of two things run side by side, in one run, on one machine. No test passes or fails by them.
+"""Figures, of things run side by side, in one run, on one machine. No test passes or fails by them.
 
-    python -m bench [check] [submit] [ledger] [--quick] [--repeats N]
+    python -m bench [check] [submit] [ledger] [cost] [accuracy] [--quick] [--full] [--repeats N]
 
-What is guaranteed: the things compared alternate, in an order that rotates, after a round that is not counted; they
-read the same bytes and are seen to give the same numbers (where one has noise, before it is added); the ratio is the
-median over rounds of the two times *of one round*, so that a machine that slows down half-way slows both.
-What is not: absolute seconds mean nothing on a machine shared with others, whose load is therefore written down beside
-them. A few repeats show a factor, not per cents.
+Of speed (check, submit, cost): the things compared alternate, in an order that rotates, after a round that is not
+counted; they read the same bytes and are seen to give the same numbers (where one has noise, before it is added); the
+ratio is the median over rounds of the two times *of one round*, so that a machine that slows down half-way slows both.
+Of error (accuracy): every library answers the same questions on the same rows with one (epsilon, delta).
+What is not guaranteed: absolute seconds mean nothing on a machine shared with others, whose load is therefore written
+down beside them. A few repeats show a factor, not per cents.
+cost and accuracy install other libraries, each in an environment of its own, and run only when they are named.
 
-`measure` alternates and divides, `report` prints and plots; each other module is a subject, or what a subject needs.
+`measure` alternates and divides, `report` prints and plots; `peers` holds the other libraries, `workloads` what they are
+asked, `ours` our own answer to it; each other module is a subject, or what a subject needs.
 """

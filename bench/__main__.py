@@ -1,4 +1,4 @@
-"""`python -m bench`: run the subjects, print the ratios, write JSON and a plot under bench/results/."""
+"""`python -m bench`: run the subjects, print what they found, write JSON and a plot under bench/results/."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from typing import Any
 from rich.console import Console
 
 import bench
-from bench import check, ledger, report, submit
+from bench import accuracy, check, cost, ledger, report, submit
 from bench.measure import Comparison
 
+# Of time, and of errors. What asks other libraries installs them first, and so runs only when it is named.
 SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {
     "check": check.run,
     "submit": submit.run,
     "ledger": ledger.run,
+    "cost": cost.run,
 }
+ACCURACY = "accuracy"
+BY_DEFAULT = ("check", "submit", "ledger")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -27,24 +31,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=bench.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("subjects", nargs="*", metavar="subject", help=f"of {', '.join(SUBJECTS)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="small sizes, three rounds: to see that it works")
+    names = (*SUBJECTS, ACCURACY)
+    help_text = f"of {', '.join(names)}; by default {' and '.join(BY_DEFAULT)}"
+    parser.add_argument("subjects", nargs="*", metavar="subject", help=help_text)
+    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds: to see that it works")
+    parser.add_argument(
+        "--full", action="store_true", help="cost: 100 million rows too (takes an hour, and 4 GB of disk)"
+    )
     parser.add_argument("--repeats", type=int, help="rounds of each comparison")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write (default: %(default)s)")
     arguments = parser.parse_args()
-    unknown = set(arguments.subjects) - SUBJECTS.keys()
+    unknown = set(arguments.subjects) - set(names)
     if unknown:
-        parser.error(f"no subject {', '.join(sorted(unknown))}; there are: {', '.join(SUBJECTS)}")
+        parser.error(f"no subject {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
     if arguments.repeats is not None and arguments.repeats < 1:
         parser.error("--repeats must be at least 1")
-    chosen = [s for s in SUBJECTS if s in arguments.subjects or not arguments.subjects]
-    given = {"subjects": chosen, "quick": arguments.quick, "repeats": arguments.repeats}
+    chosen = [s for s in names if s in (arguments.subjects or BY_DEFAULT)]
+    given = {"subjects": chosen, "quick": arguments.quick, "full": arguments.full, "repeats": arguments.repeats}
     before = report.machine()
     found: list[Comparison] = []
+    sizes = {"quick": arguments.quick, "repeats": arguments.repeats}
     try:
         with tempfile.TemporaryDirectory(prefix="tre-bench-") as folder:
             for subject in chosen:
-                found += SUBJECTS[subject](Path(folder), quick=arguments.quick, repeats=arguments.repeats)
+                if subject == ACCURACY:
+                    accuracy.run(Path(folder), arguments.results, **sizes)
+                else:
+                    more = {"full": arguments.full} if subject == "cost" else {}
+                    found += SUBJECTS[subject](Path(folder), **sizes, **more)
     finally:
         if found:  # a subject that fails does not take the others with it
             _report(found, report.document(found, before, given), arguments.results)

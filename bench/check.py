@@ -37,10 +37,10 @@ def _compared(folder: Path, rows: int, repeats: int) -> Comparison:
 
     def arm(engine: str) -> Run:
         def once(number: int) -> Timing:
-            found = _child(engine, path)
+            found = child(engine, path)
             peaks[engine].append(found["peak_mb"])
             if engine == "tre" and number:
-                steps.append(_child("parts", path)["steps"])
+                steps.append(child("parts", path)["steps"])
             return Timing(**found["timing"])
 
         return once
@@ -53,8 +53,8 @@ def _compared(folder: Path, rows: int, repeats: int) -> Comparison:
     return Comparison(subject="check", setting=f"{rows:,} rows", baseline="polars", timings=timings, notes=notes)
 
 
-def write_rows(path: Path, rows: int) -> None:
-    """Four rows a person, 40 groups, one value in a hundred missing, a third of the rest above the bound.
+def write_rows(path: Path, rows: int, keys: int = KEYS) -> None:
+    """Four rows a person, 40 groups unless said, one value in a hundred missing, a third of the rest above the bound.
 
     From a hash and no generator, so that every run of every machine has the same rows. Ordered and compressed as
     ingest does it.
@@ -62,23 +62,25 @@ def write_rows(path: Path, rows: int) -> None:
     values = "CASE WHEN hash(i + 1) % 100 > 0 THEN (hash(i + 2) % 1500) / 10 END"
     query = f"""
         SELECT i // 4 AS tre_person, (i % 4)::INTEGER AS tre_order, 1000000 + i // 4 AS pid,
-               (hash(i) % {KEYS})::BIGINT AS g, ({values})::DOUBLE AS v
+               (hash(i) % {keys})::BIGINT AS g, ({values})::DOUBLE AS v
         FROM range({rows}) t(i) ORDER BY i
     """
     with duckdb.connect(":memory:") as connection:
         connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
 
 
-def _child(engine: str, path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(command(sys.executable, "-m", "bench.engines", engine, str(path))[1])
+def child(engine: str, path: Path, keys: int = KEYS) -> dict[str, Any]:
+    """What bench.engines says of one engine, in a process of its own."""
+    said = command(sys.executable, "-m", "bench.engines", engine, str(path), str(keys))[1]
+    found: dict[str, Any] = json.loads(said)
     return found
 
 
 def _see_that_they_agree(path: Path) -> None:
     """A comparison of different numbers would be none: ours (before noise) and DuckDB's must be Polars'."""
-    expected = _child("polars", path)["numbers"]
+    expected = child("polars", path)["numbers"]
     for engine in ("parts", "duckdb"):
-        found = _child(engine, path)["numbers"]
+        found = child(engine, path)["numbers"]
         same = found.keys() == expected.keys() and all(
             found[g][0] == n and math.isclose(found[g][1], mean, rel_tol=1e-9) for g, (n, mean) in expected.items()
         )

@@ -1,9 +1,10 @@
 """One grouped count and clamped mean, in this process: what `bench.check` starts a child for.
 
-    python -m bench.engines {tre|polars|duckdb|parts} FILE
+    python -m bench.engines {tre|polars|duckdb|parts|plan} FILE [KEYS]
 
 Prints one JSON document: seconds of the second time, peak memory, and the numbers. The first time is not counted: it
-loads libraries and starts threads, which a gateway that lives for weeks does once. `tre` is the check's own
+loads libraries and starts threads, which a gateway that lives for weeks does once. `plan` reads no row: it parses and
+prices the request. `tre` is the check's own
 code path from request to noisy table (secure.release.check, without database and bundle); `parts` times its steps and
 gives the numbers *before* noise. That is allowed here because the rows are made up; nothing else may do so.
 """
@@ -24,16 +25,6 @@ from tre.rules.schema import TableSchema
 
 KEYS = 40
 LOW, HIGH, STEP = 0.0, 100.0, 0.1
-SCHEMA = TableSchema.model_validate(
-    {
-        "fields": [
-            {"name": "pid", "type": "integer", "constraints": {"required": True}},
-            {"name": "g", "type": "integer", "constraints": {"required": True, "enum": list(range(KEYS))}},
-            {"name": "v", "type": "number", "constraints": {"minimum": 0, "maximum": 1000}, "step": STEP},
-        ],
-        "unit": {"field": "pid", "max_rows": 4},
-    }
-)
 REQUEST = {
     "dataset": "bench",
     "group_by": [{"column": "g"}],
@@ -46,19 +37,41 @@ DELTA = 1e-6
 Numbers = dict[int, tuple[float, float]]
 
 
-def with_tre(path: Path) -> Numbers:
+def schema(keys: int) -> TableSchema:
+    return TableSchema.model_validate(
+        {
+            "fields": [
+                {"name": "pid", "type": "integer", "constraints": {"required": True}},
+                {"name": "g", "type": "integer", "constraints": {"required": True, "enum": list(range(keys))}},
+                {"name": "v", "type": "number", "constraints": {"minimum": 0, "maximum": 1000}, "step": STEP},
+            ],
+            "unit": {"field": "pid", "max_rows": 4},
+        }
+    )
+
+
+def plan(_path: Path, declared: TableSchema) -> Numbers:
+    """What the desk and the gateway do before anything is charged: is it allowed, what does it cost, what will come."""
+    from tre.statistics.prepare import prepare
+    from tre.statistics.request import parse
+
+    prepare(parse(REQUEST), declared, delta=DELTA)
+    return {}
+
+
+def with_tre(path: Path, declared: TableSchema) -> Numbers:
     from tre.statistics.aggregate import open_rows
     from tre.statistics.prepare import prepare
     from tre.statistics.request import parse
     from tre.statistics.result import evaluate
 
-    prepared = prepare(parse(REQUEST), SCHEMA, delta=DELTA)
+    prepared = prepare(parse(REQUEST), declared, delta=DELTA)
     with open_rows(path) as connection:
         evaluate(connection, prepared)
     return {}  # noisy: there is nothing to compare
 
 
-def with_polars(path: Path) -> Numbers:
+def with_polars(path: Path, _declared: TableSchema) -> Numbers:
     import polars as pl
 
     statistics = pl.len().alias("n"), pl.col("v").clip(LOW, HIGH).mean().alias("mean")
@@ -66,7 +79,7 @@ def with_polars(path: Path) -> Numbers:
     return {g: (n, mean) for g, n, mean in frame.select("g", "n", "mean").iter_rows()}
 
 
-def with_duckdb(path: Path) -> Numbers:
+def with_duckdb(path: Path, _declared: TableSchema) -> Numbers:
     import duckdb
 
     # `least` passes over missing values, so they have to be left out by hand.
@@ -76,7 +89,7 @@ def with_duckdb(path: Path) -> Numbers:
         return {g: (n, mean) for g, n, mean in connection.execute(sql, [str(path)]).fetchall()}
 
 
-def parts(path: Path) -> tuple[Numbers, dict[str, float]]:
+def parts(path: Path, declared: TableSchema) -> tuple[Numbers, dict[str, float]]:
     """The steps of `with_tre`, each with its seconds, and the exact numbers between them."""
     from tre.statistics.aggregate import exact, open_rows
     from tre.statistics.prepare import prepare
@@ -91,7 +104,7 @@ def parts(path: Path) -> tuple[Numbers, dict[str, float]]:
         seconds[name] = time.perf_counter() - before
         return result
 
-    prepared = timed("prepare", lambda: prepare(parse(REQUEST), SCHEMA, delta=DELTA))
+    prepared = timed("prepare", lambda: prepare(parse(REQUEST), declared, delta=DELTA))
     with timed("open", lambda: open_rows(path)) as connection:
         vectors = timed("exact", lambda: exact(connection, prepared))
     noised = timed("noise", lambda: draw(prepared, vectors))
@@ -103,7 +116,11 @@ def parts(path: Path) -> tuple[Numbers, dict[str, float]]:
     return {int(k[0] or 0): (n, centre + t * STEP / p) for k, n, t, p in by_key}, seconds
 
 
-ENGINES: dict[str, Callable[[Path], Numbers]] = {"tre": with_tre, "polars": with_polars, "duckdb": with_duckdb}
+ENGINES: dict[str, Callable[[Path, TableSchema], Numbers]] = {
+    "tre": with_tre,
+    "polars": with_polars,
+    "duckdb": with_duckdb,
+}
 
 
 def _cpu() -> float:
@@ -117,17 +134,18 @@ def _peak_mb() -> float:
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
-def main(engine: str, path: Path) -> None:
+def main(engine: str, path: Path, keys: int) -> None:
     steps: dict[str, float] = {}
+    declared = schema(keys)
     for _ in ("not counted", "counted"):
         wall, cpu = time.perf_counter(), _cpu()
         if engine == "parts":
-            numbers, steps = parts(path)
+            numbers, steps = parts(path, declared)
         else:
-            numbers = ENGINES[engine](path)
+            numbers = (ENGINES | {"plan": plan})[engine](path, declared)
         timing = Timing(time.perf_counter() - wall, _cpu() - cpu)
     print(json.dumps({"timing": vars(timing), "numbers": numbers, "steps": steps, "peak_mb": _peak_mb()}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else KEYS)

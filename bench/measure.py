@@ -28,13 +28,17 @@ Run = Callable[[int], Timing]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What was run side by side, its timings by name in order of rounds, and facts worth a line (no ratios)."""
+    """What was run side by side, its timings by name in order of rounds, and facts worth a line (no ratios).
+
+    `at` is the size, where the same things were run at several.
+    """
 
     subject: str
     setting: str
     baseline: str
     timings: Mapping[str, list[Timing]]
     notes: Mapping[str, float | str] = field(default_factory=dict)
+    at: float | None = None
 
     def wall(self, name: str) -> float:
         return median(t.wall for t in self.timings[name])

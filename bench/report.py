@@ -82,17 +82,30 @@ def _plain(c: Comparison) -> dict[str, Any]:
         }
         for name, timings in c.timings.items()
     }
-    return {"subject": c.subject, "setting": c.setting, "baseline": c.baseline, "arms": arms, "notes": dict(c.notes)}
+    return {
+        "subject": c.subject,
+        "setting": c.setting,
+        "baseline": c.baseline,
+        "at": c.at,
+        "arms": arms,
+        "notes": dict(c.notes),
+    }
 
 
-def write(folder: Path, content: dict[str, Any], comparisons: Sequence[Comparison]) -> tuple[Path, Path]:
-    """The JSON and the plot of one run, named by its time."""
+def write(folder: Path, content: dict[str, Any], comparisons: Sequence[Comparison]) -> tuple[Path, ...]:
+    """The JSON and the plots of one run, named by its time."""
     folder.mkdir(parents=True, exist_ok=True)
     name = content["at"].replace(":", "").replace("+0000", "Z")
     written, plot = folder / f"{name}.json", folder / f"{name}.png"
     written.write_text(json.dumps(content, indent=1) + "\n")
-    _plot(comparisons, plot, f"{content['at']}, {content['machine']['usable_cores']} cores, shared")
-    return written, plot
+    where = f"{content['at']}, {content['machine']['usable_cores']} cores, shared"
+    _plot(comparisons, plot, where)
+    growing = [c for c in comparisons if c.at is not None]
+    if len(growing) < 2:
+        return written, plot
+    growth = folder / f"{name}-growth.png"
+    _plot_growth(growing, growth, where)
+    return written, plot, growth
 
 
 def _plot(comparisons: Sequence[Comparison], path: Path, where: str) -> None:
@@ -104,6 +117,24 @@ def _plot(comparisons: Sequence[Comparison], path: Path, where: str) -> None:
     for panel, c in zip(panels, comparisons, strict=True):
         _panel(panel, c)
     figure.suptitle(f"Every run a dot, the line its median\n{where}", fontsize=9)
+    figure.savefig(path, dpi=150)
+
+
+def _plot_growth(comparisons: Sequence[Comparison], path: Path, where: str) -> None:
+    """Seconds against size, both logarithmic: parallel lines grow alike."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, title, seconds in zip(panels, ("wall", "CPU"), (Comparison.wall, Comparison.cpu), strict=True):
+        for name, marker in zip(comparisons[0].timings, "osD^v", strict=False):
+            points = [(c.at, seconds(c, name)) for c in comparisons if name in c.timings]
+            panel.plot(*zip(*points, strict=True), marker=marker, label=name)
+        panel.set(xscale="log", yscale="log", xlabel="rows")
+        panel.set_title(f"{title} seconds", fontsize=9, loc="left")
+        panel.tick_params(labelsize=8)
+    panels[0].legend(fontsize=8, frameon=False)
+    figure.suptitle(f"{comparisons[0].subject}, medians\n{where}", fontsize=9)
     figure.savefig(path, dpi=150)
 
 
