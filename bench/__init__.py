@@ -10,6 +10,7 @@ What is not guaranteed: absolute seconds mean nothing on a machine shared with o
 down beside them. A few repeats show a factor, not per cents.
 cost and accuracy install other libraries, each in an environment of its own, and run only when they are named.
 
-`measure` alternates and divides, `report` prints and plots; `peers` holds the other libraries, `workloads` what they are
-asked, `ours` our own answer to it; each other module is a subject, or what a subject needs.
+`measure` alternates and divides, `report` prints and plots; `errors` and `errors_report` do the like for errors. `peers`
+holds the other libraries, `workloads` what they are asked, `ours` our own answer to it, `baselines` two plain ones. Each
+other module is a subject, or what a subject needs.
 """

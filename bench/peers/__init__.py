@@ -20,7 +20,7 @@ from bench.measure import clean, say
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / "results" / "environments"
-NAMES = ("opendp_context", "smartnoise", "diffprivlib", "pipelinedp")
+NAMES = ("opendp_context", "opendp_mbi", "smartnoise", "diffprivlib", "pipelinedp")
 
 
 class Unavailable(Exception):
@@ -57,7 +57,7 @@ def run(name: str, task: dict[str, Any], folder: Path) -> dict[str, Any]:
     python = environment(name)
     path = folder / f"{name}.json"
     path.write_text(json.dumps(task))
-    # One thread each, as two cores are shared; the protocol's module on the path, and nothing of ours.
+    # On its path: the protocol and the other peers' scripts, nothing of ours.
     alone = {"PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [str(python), "-W", "ignore", str(HERE / name / "run.py"), str(path)]
     done = subprocess.run(command, env=clean() | alone, cwd=folder, capture_output=True, text=True, check=False)

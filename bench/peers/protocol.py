@@ -43,8 +43,8 @@ class Statistic:
     probability: float | None = None
 
     def answer(self, keys: Sequence[Key], value: float | None) -> Answer:
-        known = value is not None and math.isfinite(value)
-        return {"statistic": self.name, "keys": list(keys), "value": float(value) if known else None}
+        known = None if value is None or not math.isfinite(value) else float(value)
+        return {"statistic": self.name, "keys": list(keys), "value": known}
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ class Job:
 
     def keys(self, statistic: Statistic) -> Iterator[tuple[Key, ...]]:
         return product(*(self.columns[c]["keys"] for c in statistic.by))
+
+
+class Unsupported(Exception):
+    """A whole task that this library has nothing to say to; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,14 @@ def _task(
     if not wanted:
         return {"unsupported": unsupported, "repeats": []}
     started, before = time.monotonic(), _cpu()
-    plan = ready(job, wanted, len(statistics))
+    try:
+        plan = ready(job, wanted, len(statistics))
+    except Unsupported as reason:
+        return {"unsupported": {s.name: str(reason) for s in statistics}, "repeats": []}
     planned = _cpu()
     drawn: list[list[Answer]] = []
-    # Never fewer than two: one alone says nothing about its own spread.
-    while len(drawn) < repeats and (len(drawn) < 2 or time.monotonic() - started < seconds):
+    # Never fewer than three, however slow: one alone says nothing about its own spread.
+    while len(drawn) < repeats and (len(drawn) < 3 or time.monotonic() - started < seconds):
         drawn.append(plan.draw())
     spent = {"plan": planned - before, "draw": (_cpu() - planned) / len(drawn)}
     return {"unsupported": unsupported, "accounting": plan.accounting, "repeats": drawn, "cpu_seconds": spent}

@@ -33,21 +33,26 @@ def prepare(job: Job) -> Prepare:
 
 
 def _plan(job: Job, frame: pl.LazyFrame, statistics: list[Statistic], shares: int) -> Plan:
-    pure = shares <= PURE_UP_TO
-    context = dp.Context.compositor(
-        data=frame,
-        privacy_unit=dp.unit_of(contributions=1),
-        privacy_loss=dp.loss_of(epsilon=job.epsilon) if pure else dp.loss_of(rho=_rho(job)),
-        split_evenly_over=shares,
-        margins=[dp.polars.Margin(max_length=MAX_ROWS)],
-    )
-    schema = frame.collect_schema()
-    ready = [(s, _query(job, context, schema, s).resolve()) for s in statistics]
+    spending, how = context(job, frame, shares, queries=shares)
+    ready = [(s, query(job, spending, frame, s).resolve()) for s in statistics]
 
     def draw() -> list[Answer]:
-        return [answer for s, measurement in ready for answer in _answers(s, measurement(frame).collect())]
+        return [answer for s, measurement in ready for answer in answers(s, measurement(frame).collect())]
 
-    return Plan(draw, f"{'epsilon, Laplace' if pure else 'zCDP, Gaussian'}, 1/{shares} each")
+    return Plan(draw, f"{how}, 1/{shares} each")
+
+
+def context(job: Job, frame: pl.LazyFrame, shares: int, *, queries: int, each: int = 1) -> tuple[Any, str]:
+    """A context for so many queries, each with `each` of all the shares; and the noise it will draw."""
+    pure, part = shares <= PURE_UP_TO, queries * each / shares
+    made = dp.Context.compositor(
+        data=frame,
+        privacy_unit=dp.unit_of(contributions=1),
+        privacy_loss=dp.loss_of(epsilon=job.epsilon * part) if pure else dp.loss_of(rho=_rho(job) * part),
+        split_evenly_over=queries,
+        margins=[dp.polars.Margin(max_length=MAX_ROWS)],
+    )
+    return made, "epsilon, Laplace" if pure else "zCDP, Gaussian"
 
 
 def _rho(job: Job) -> float:
@@ -62,12 +67,12 @@ def _rho(job: Job) -> float:
     return float(dp.m.make_gaussian(*space, scale).map(1.0))
 
 
-def _query(job: Job, context: Any, schema: pl.Schema, s: Statistic) -> Any:
-    query, what = context.query(), _expression(job, schema, s)
+def query(job: Job, spending: Any, frame: pl.LazyFrame, s: Statistic) -> Any:
+    asked, what = spending.query(), _expression(job, frame.collect_schema(), s)
     if not s.by:
-        return query.select(what.alias("value"))
+        return asked.select(what.alias("value"))
     keys = pl.LazyFrame(list(job.keys(s)), schema=list(s.by), orient="row")
-    return query.group_by(*s.by).agg(what.alias("value")).with_keys(keys)
+    return asked.group_by(*s.by).agg(what.alias("value")).with_keys(keys)
 
 
 def _expression(job: Job, schema: pl.Schema, s: Statistic) -> Any:
@@ -87,7 +92,7 @@ def _expression(job: Job, schema: pl.Schema, s: Statistic) -> Any:
     return column.dp.quantile(s.probability, [low + step * i for i in range(int((high - low) / step + 0.5) + 1)])
 
 
-def _answers(s: Statistic, table: pl.DataFrame) -> list[Answer]:
+def answers(s: Statistic, table: pl.DataFrame) -> list[Answer]:
     return [s.answer(keys, value) for *keys, value in table.select(*s.by, "value").iter_rows()]
 
 

@@ -2,8 +2,8 @@
 
 One `aggregate` for each grouping and each column of numbers, with all its metrics, as the library shares a count
 between COUNT and MEAN and one tree among PERCENTILEs; counts ride along where a mean is asked for by the same keys.
-Split: `NaiveBudgetAccountant`, equal weights for every mechanism the library asks for (a mean takes two), Laplace
-noise. The other accountant (PLD) is called experimental and "not yet compatible with DPEngine" by its own page.
+Split: `NaiveBudgetAccountant(num_aggregations=...)`, which gives every aggregation the same and halves that where one
+needs two mechanisms (a mean: a count and a sum), Laplace noise. The other accountant (PLD) is called experimental and "not yet compatible with DPEngine" by its own page.
 """
 
 from __future__ import annotations
@@ -33,14 +33,13 @@ def _plan(rows: list[Row], job: Job, statistics: list[Statistic], _: int) -> Pla
     aggregations = list(_aggregations(statistics))
 
     def draw() -> list[Answer]:
-        accountant = pipeline_dp.NaiveBudgetAccountant(total_epsilon=job.epsilon, total_delta=job.delta)
+        accountant = pipeline_dp.NaiveBudgetAccountant(job.epsilon, job.delta, num_aggregations=len(aggregations))
         engine = pipeline_dp.DPEngine(accountant, pipeline_dp.LocalBackend())
         results = [(a, _aggregate(engine, rows, job, a)) for a in aggregations]
         accountant.compute_budgets()
         return [answer for a, result in results for answer in _answers(a, dict(result))]
 
-    shares = sum(_mechanisms(a) for a in aggregations)
-    return Plan(draw, f"naive, Laplace, epsilon/{shares} for each mechanism")
+    return Plan(draw, f"naive, Laplace, epsilon/{len(aggregations)} for each aggregation")
 
 
 def _aggregations(statistics: list[Statistic]) -> Iterator[Aggregation]:
@@ -54,14 +53,6 @@ def _aggregations(statistics: list[Statistic]) -> Iterator[Aggregation]:
         target = (with_mean or list(columns) or [None])[0]
         columns[target] = counts + columns[target]
         yield from columns.values()
-
-
-def _mechanisms(aggregation: Aggregation) -> int:
-    kinds = {s.kind for s in aggregation}
-    if "variance" in kinds:
-        return 1 + ("quantile" in kinds)
-    counted = 1 if kinds & {"count", "mean"} else 0
-    return counted + (1 if kinds & {"sum", "mean"} else 0) + ("quantile" in kinds)
 
 
 def _metric(s: Statistic) -> Any:
