@@ -34,11 +34,10 @@ def run(folder: Path, *, quick: bool, repeats: int | None, full: bool = False) -
     sizes = QUICK if quick else SIZES + (FULL if full else ())
     small = folder / "cost-groups.parquet"
     write_rows(small, QUICK[0] if quick else SIZES[0], MANY_KEYS)
+    planning, checking = _with_opendp("plan", {"tre": _ours("plan")}), _with_opendp("release", {"tre": _ours("tre")})
     found = [
-        _compared("plan", f"{KEYS} groups", _with_opendp("plan", {"tre": _ours("plan")}), small, KEYS, rounds),
-        _compared(
-            "groups", f"{MANY_KEYS:,} groups", _with_opendp("release", {"tre": _ours("tre")}), small, MANY_KEYS, 2
-        ),
+        _compared("plan", f"{KEYS} groups", planning, small, KEYS, rounds),
+        _compared("groups", f"{MANY_KEYS:,} groups", checking, small, MANY_KEYS, min(rounds, 3)),
     ]
     for rows in sizes:
         path = folder / f"cost-{rows}.parquet"

@@ -113,7 +113,7 @@ def parts(path: Path, declared: TableSchema) -> tuple[Numbers, dict[str, float]]
     total, present = prepared.uses["mean"]
     centre = total.grid.centre if total.grid else 0.0
     by_key = zip(prepared.keys, vectors[rows], vectors[total], vectors[present], strict=True)
-    return {int(k[0] or 0): (n, centre + t * STEP / p) for k, n, t, p in by_key}, seconds
+    return {int(k[0] or 0): (n, centre + t * STEP / p) for k, n, t, p in by_key if p}, seconds
 
 
 ENGINES: dict[str, Callable[[Path, TableSchema], Numbers]] = {
