@@ -107,7 +107,7 @@ def _plot(found: Results, path: Path) -> None:
     lines = {d: _lines(found, d) for d in names}
     most = max(len(rows) for rows in lines.values())
     figure = Figure(figsize=(7 * len(names), 1.5 + 0.28 * most), layout="constrained")
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    panels: Any = figure.subplots(1, len(names), squeeze=False)[0]
     for panel, name in zip(panels, names, strict=True):
         _panel(panel, name, lines[name])
     handles, labels = panels[0].get_legend_handles_labels()

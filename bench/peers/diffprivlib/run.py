@@ -62,8 +62,8 @@ def _counts(table: Table, job: Job, s: Statistic, epsilon: float) -> list[Answer
 
 def _numbers(table: Table, job: Job, s: Statistic, epsilon: float) -> list[Answer]:
     shape = [len(job.columns[c]["keys"]) for c in s.by]
-    column = table[s.column or ""].astype(float)
-    cells = np.zeros(len(column), dtype=int)
+    column: np.ndarray = table[s.column or ""].astype(float)
+    cells: np.ndarray = np.zeros(len(column), dtype=int)
     for c, size in zip(s.by, shape, strict=True):
         cells = cells * size + table[c]
     groups = (column[cells == i] for i in range(int(np.prod(shape, dtype=int))))

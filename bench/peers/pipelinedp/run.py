@@ -90,7 +90,8 @@ def _field(s: Statistic) -> str:
     if s.probability is None:
         return s.kind
     percent = 100 * s.probability
-    return f"percentile_{round(percent)}" if round(percent) == percent else f"percentile_{percent}".replace(".", "_")
+    shown = str(round(percent)) if round(percent) == percent else str(percent).replace(".", "_")
+    return f"percentile_{shown}"
 
 
 if __name__ == "__main__":
