@@ -1,15 +1,13 @@
 """Ours, behind the one function that `bench.accuracy` calls: tre.statistics from request to cells with intervals.
 
-The exact vectors are computed once and drawn from for every repeat, which a gateway never does: it has one draw for
-each charge. That is allowed here as the rows are public.
-A request groups all its statistics by the same columns, so a task is one request for each grouping. The budget is
-split so that every noisy vector has the same share of rho, as it would within one request.
+A task is one request: every statistic says which of its groups it is by, and the loss is shared between them as for
+any request. The exact vectors are computed once and drawn from for every repeat, which a gateway never does: it has one
+draw for each charge. That is allowed here as the rows are public.
 """
 
 from __future__ import annotations
 
 import resource
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,12 @@ import duckdb
 
 from bench.peers.protocol import Answer, Statistic
 from bench.workloads import Columns, Task
-from tre.rules.accounting import epsilon_of, rho_of, share
 from tre.rules.schema import ORDER, PERSON, TableSchema
 from tre.statistics.aggregate import exact, open_rows
-from tre.statistics.prepare import Prepared, prepare
+from tre.statistics.prepare import prepare
 from tre.statistics.request import parse
 from tre.statistics.result import draw, table
 from tre.statistics.table import Cell
-
-BINS = 200
 
 
 def release(
@@ -33,57 +28,39 @@ def release(
 ) -> tuple[list[list[Answer]], dict[str, float]]:
     """For each repeat the answers, in the peers' shape with `low` and `high` added; and the CPU seconds of one."""
     started = _cpu()
-    groups = defaultdict(list)
-    for s in task.statistics:
-        groups[s.by].append(s)
-    declared = _schema(schema)
-    whole = {by: _prepare(by, group, declared, epsilon, delta) for by, group in groups.items()}
-    shares = sum(len(p.components) for p in whole.values())
-    rho = rho_of(epsilon, delta)
-    prepared = {}
-    for by, group in groups.items():
-        part = epsilon_of(share(rho, shares) * len(whole[by].components), delta)
-        prepared[by] = _prepare(by, group, declared, part, delta)
-    if sum(p.rho_units for p in prepared.values()) > rho * (1 + 1e-6):
-        raise SystemExit("the shares cost more than the whole")
+    groups = dict.fromkeys(column for s in task.statistics for column in s.by)
+    request: dict[str, Any] = {
+        "dataset": "bench",
+        "group_by": [{"column": column} for column in groups],
+        "statistics": {f"s{i}": _statistic(s) for i, s in enumerate(task.statistics)},
+        "epsilon": epsilon,
+    }
+    prepared = prepare(parse(request), _schema(schema), delta=delta)
     planned = _cpu()
     with open_rows(_with_people(data)) as connection:
-        vectors = {by: exact(connection, p) for by, p in prepared.items()}
+        vectors = exact(connection, prepared)
     computed = _cpu()
-    drawn = [
-        [a for by, p in prepared.items() for a in _answers(groups[by], table(p, draw(p, vectors[by])).cells)]
-        for _ in range(repeats)
-    ]
+    drawn = [_answers(task, tuple(groups), table(prepared, draw(prepared, vectors)).cells) for _ in range(repeats)]
     once = (computed - planned) + (_cpu() - computed) / repeats
     return drawn, {"plan": planned - started, "draw": once}
 
 
-def _prepare(
-    by: tuple[str, ...], group: list[Statistic], schema: TableSchema, epsilon: float, delta: float
-) -> Prepared:
-    request: dict[str, Any] = {
-        "dataset": "bench",
-        "group_by": [{"column": column} for column in by],
-        "statistics": {f"s{i}": _statistic(s) for i, s in enumerate(group)},
-        "epsilon": epsilon,
-    }
-    return prepare(parse(request), schema, delta=delta)
-
-
 def _statistic(s: Statistic) -> dict[str, Any]:
-    if s.kind == "count":
-        return {"kind": "count"}
-    if s.kind == "quantile":
-        return {"kind": "quantile", "column": s.column, "probability": s.probability, "bins": BINS}
-    return {"kind": s.kind, "column": s.column}
+    found: dict[str, Any] = {"kind": s.kind, "by": list(s.by)}
+    if s.column is not None:
+        found["column"] = s.column
+    return found | ({"probability": s.probability} if s.kind == "quantile" else {})
 
 
-def _answers(group: list[Statistic], cells: tuple[Cell, ...]) -> list[Answer]:
-    by_label = {f"s{i}": s for i, s in enumerate(group)}
-    return [
-        by_label[c.statistic].answer([k for k in c.keys if k is not None], c.value) | {"low": c.low, "high": c.high}
-        for c in cells
-    ]
+def _answers(task: Task, groups: tuple[str, ...], cells: tuple[Cell, ...]) -> list[Answer]:
+    """Keys in the order of the statistic's groups: a cell has them in the request's."""
+    found = []
+    for c in cells:
+        s = task.statistics[int(c.statistic[1:])]
+        keys = dict(zip(groups if c.by is None else c.by, c.keys, strict=True))
+        wanted = [k for g in s.by if (k := keys[g]) is not None]
+        found.append(s.answer(wanted, c.value) | {"low": c.low, "high": c.high})
+    return found
 
 
 def _schema(columns: Columns) -> TableSchema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tre.statistics.kinds import Survival
 from tre.statistics.table import Cell
 
 if TYPE_CHECKING:
@@ -24,12 +25,33 @@ def plot(release: Release, statistic: str | None = None) -> Figure:
     )
     for i, (label, panel) in enumerate(zip(labels, axes[0], strict=True)):
         cells = [c for c in release.table.cells if c.statistic == label]
-        _draw(panel, cells, COLOURS[i % len(COLOURS)])
+        if isinstance(release.request.statistics[label], Survival):
+            _curve(panel, cells)
+        else:
+            _draw(panel, cells, COLOURS[i % len(COLOURS)])
         panel.set_title(label, loc="left")
     figure.suptitle(f"{release.name} — {release.origin.badge}", color=release.origin.colour, x=0.01, ha="left")
     figure.supxlabel(f"{release.origin.sentence}; bars: 95 % interval of the noise", fontsize=7, color="#555555")
     plt.close(figure)  # shown by its own display as the cell's value, not a second time by the backend
     return figure  # type: ignore[no-any-return]
+
+
+def _curve(panel: Axes, cells: list[Cell]) -> None:
+    """A life table: a step curve a group, with the band of its intervals; it ends where noise hides who is left."""
+    groups: dict[tuple[object, ...], list[Cell]] = {}
+    for c in cells:
+        if c.value is not None:
+            groups.setdefault(c.keys, []).append(c)
+    for i, (keys, mine) in enumerate(groups.items()):
+        at = [c.bin[1] for c in mine if c.bin]
+        colour, name = COLOURS[i % len(COLOURS)], ", ".join("(missing)" if k is None else str(k) for k in keys)
+        panel.step(at, [float(c.value or 0) for c in mine], where="post", color=colour, label=name or "all")
+        low, high = ([float(v or 0) for v in side] for side in zip(*((c.low, c.high) for c in mine), strict=True))
+        panel.fill_between(at, low, high, step="post", color=colour, alpha=0.2, linewidth=0)
+    panel.set_ylim(0, 1.02)
+    panel.grid(color="#dddddd")
+    if groups:
+        panel.legend(fontsize=8, frameon=False)
 
 
 def _draw(panel: Axes, cells: list[Cell], colour: str) -> None:
@@ -51,6 +73,10 @@ def _draw(panel: Axes, cells: list[Cell], colour: str) -> None:
 
 def _name(cell: Cell) -> str:
     parts = ["(missing)" if k is None else str(k) for k in cell.keys]
+    if cell.by is not None:  # a margin: about all of the groups that it does not name
+        parts = [f"{g} {k}" for g, k in zip(cell.by, parts, strict=True)] or ["all"]
+    if cell.term is not None:
+        parts.append(str(cell.term))
     if cell.bin is not None:
         parts.append(f"{cell.bin[0]:g}–{cell.bin[1]:g}")
     return ", ".join(parts) or "all"

@@ -75,16 +75,19 @@ class Bins:
 
     @property
     def edges(self) -> list[float]:
-        return [self.low + self.width * j for j in range(self.count + 1)]
+        return [self._at(j) for j in range(self.count + 1)]
 
     def value(self, j: int) -> float:
         """What stands for bin j: its only value, or its middle."""
-        return self.low + self.width * (j if self.exact else j + 0.5)
+        return self._at(j if self.exact else j + 0.5)
 
     def span(self, j: int) -> tuple[float, float]:
         """The values that bin j holds, from and to."""
-        start = self.low + self.width * j
-        return (start, start) if self.exact else (start, start + self.width)
+        return self._at(j), self._at(j if self.exact else j + 1)
+
+    def _at(self, j: float) -> float:
+        """Without the last digits that floating point adds to 24.5."""
+        return float(f"{self.low + self.width * j:.12g}")
 
 
 @dataclass(frozen=True, kw_only=True)

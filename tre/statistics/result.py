@@ -265,17 +265,22 @@ class Maker:
         return {"value": value, "error": error, "low": value - error, "high": value + error}
 
     def _quantile(self, use: Use, count: Estimate, i: int) -> dict[str, object]:
-        """The candidate drawn, between those drawn for lower and higher ranks."""
+        """The candidate drawn, between those drawn for lower and higher ranks.
+
+        An end whose ranks lie beyond the first or last row, as far as the noisy count can tell, is the bound instead.
+        """
         component, bins, p = use.parts[0], use.parts[0].bins, use.parts[0].probability
         if bins is None or p is None:
             raise ValueError("a quantile has bins and a probability")
-        least = min(p.numerator, p.denominator - p.numerator) * (float(count.values[i]) - 3 * count.sigma)
-        units, pure = self.prepared.units[component], self.prepared.pure
-        if least < quantiles.margin(bins.count, component.l1, units, pure=pure):
-            return {"value": None, "error": None, "low": bins.low, "high": bins.span(bins.count - 1)[1]}
+        rows = float(count.values[i]) - 3 * count.sigma
+        below, above = p.numerator * rows, (p.denominator - p.numerator) * rows
+        given = bins.count, component.l1, self.prepared.units[component]
+        margin = quantiles.margin(*given, pure=self.prepared.pure)
         pick = self.noised.picks[component][i]
-        places = (pick.low, pick.value, pick.high)
+        places = (pick.low if below >= margin else 0, pick.value, pick.high if above >= margin else bins.count - 1)
         low, high = bins.span(min(places))[0], bins.span(max(places))[1]
+        if min(below, above) < quantiles.typical(*given, pure=self.prepared.pure):
+            return {"value": None, "error": None, "low": bins.low, "high": bins.span(bins.count - 1)[1]}
         return {"value": bins.value(pick.value), "error": (high - low) / 2, "low": low, "high": high}
 
 
