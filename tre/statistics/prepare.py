@@ -63,6 +63,7 @@ class Finding:
     units: int
     delta: float
     most: int
+    nullable: bool
     again: Callable[[tuple[Key, ...]], Prepared]
 
 
@@ -112,7 +113,7 @@ def prepare(request: Request, schema: TableSchema, *, delta: float, keys: tuple[
     components = tuple(dict.fromkeys(c for all_needs in found.values() for need in all_needs for c in need.parts))
     sizes = {name: len(g.keys) for name, g in scope.groups.items()}
     pure, rho_units = delta == 0, rho_of(request.epsilon, delta)
-    finding = _finding(request, schema, rho_units, delta, cells, components)
+    finding = _finding(request, schema, rho_units, delta, cells, components, scope)
     of_statistics = rho_units - (finding.units if finding else 0)
     split = shares.optimal(components, [t for n in found.values() for t in _targets(n)], sizes, pure=pure)
     units = {c: math.floor(s * of_statistics) for c, s in zip(components, split, strict=True)}
@@ -143,6 +144,7 @@ def _finding(
     delta: float,
     cells: int,
     components: tuple[Component, ...],
+    scope: Scope,
 ) -> Finding | None:
     group = request.finding
     if group is None or group.found is None:
@@ -159,6 +161,7 @@ def _finding(
     limits = [MAX_CELLS // max(cells, *(c.cells for c in components)), *(MAX_QUANTILE_GROUPS // n for n in ranked)]
     return Finding(
         column=group.column, units=rho_units * FINDING // 100, delta=group.found, most=max(1, min(MAX_FOUND, *limits)),
+        nullable=None in scope.groups[group.column].keys,
         again=lambda keys: prepare(request, schema, delta=delta, keys=keys),
     )  # fmt: skip
 

@@ -86,10 +86,9 @@ def evaluate(connection: duckdb.DuckDBPyConnection, prepared: Prepared) -> Table
 def _of_found_keys(connection: duckdb.DuckDBPyConnection, prepared: Prepared, finding: Finding) -> Table:
     """First the keys, then the statistics by them; where no key was found and none is missing, a table of nothing."""
     keys, mechanism = found_keys.find(connection, prepared, finding)
-    again = finding.again(keys)
-    if 0 in again.sizes.values():
-        return _table(again, [], [mechanism])
-    told = evaluate(connection, again)
+    if not keys and not finding.nullable:
+        return _table(prepared, [], [mechanism])
+    told = evaluate(connection, finding.again(keys))
     return told.model_copy(update={"mechanisms": (mechanism, *told.mechanisms)})
 
 
