@@ -53,15 +53,26 @@ def policies(**changes):
         "title": "Toy area", "controller": "Tests", "review": {"automatic_epsilon": 5.0}, "tick_seconds": 1,
         "sandbox": {"wall_seconds": 60},
     }  # fmt: skip
-    other = {**PROJECT, "people": ["eve"], "datasets": {"other": ["year", "sex", "age", "visits"]}}
+    other = {
+        **PROJECT,
+        **changes.get("others", {}),
+        "people": ["eve"],
+        "datasets": {"other": ["year", "sex", "age", "visits"]},
+    }
     return {
         "area.yaml": {**area, **changes.get("area", {})},
         "populations.yaml": {
-            "populations": {"toy-people": {"title": "Toy", "lifetime": {"epsilon": 40, "delta": 1e-6}}}
+            "populations": {
+                "toy-people": {
+                    "title": "Toy",
+                    "lifetime": {"epsilon": 40, "delta": 1e-6},
+                    **changes.get("population", {}),
+                }
+            }
         },
         "people.yaml": {"people": people},
         "datasets/toy.yaml": copy.deepcopy({**SCHEMA, **changes.get("toy", {})}),
-        "datasets/other.yaml": copy.deepcopy(SCHEMA),
+        "datasets/other.yaml": copy.deepcopy({**SCHEMA, **changes.get("toy", {})}),
         "projects/visits.yaml": {**PROJECT, **changes.get("visits", {})},
         "projects/others.yaml": other,
     }

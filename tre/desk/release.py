@@ -71,20 +71,18 @@ class Release:
     def value(self, statistic: str, *keys: Any) -> ReleasedValue:
         """One number, for these keys: to compute with, or as a bound of a later release: bounds=(0, r.value("p95")).
 
-        Raises RequestError: value_unknown where there is none, or where noise drowned it.
+        NaN where noise drowned it (as a bound, it then leaves the declared one). Raises RequestError: value_unknown.
         """
         reference = Reference(request=self.request.digest, statistic=statistic, keys=keys)
         try:
             found = value_of(self.table, reference)
         except KeyError:
-            found = None
-        if found is None:
             raise RequestError(
                 "value_unknown",
-                f"{self.name!r} has no single value {statistic!r} for these keys, or noise drowned it.",
+                f"{self.name!r} has no single value {statistic!r} for these keys.",
                 f"Statistics: {', '.join(self.request.statistics)}; keys are those of {list(self.table.columns)}.",
-            )
-        value = ReleasedValue(found)
+            ) from None
+        value = ReleasedValue("nan" if found is None else found)
         value.reference = reference
         return value
 

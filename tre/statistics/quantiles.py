@@ -39,6 +39,12 @@ def typical(candidates: int, sensitivity: float, units: int, *, pure: bool) -> f
     return scale_for(sensitivity, units * VALUE // 100, pure=pure) * math.log(candidates / 0.05)
 
 
+def hidden(rows: float, probability: Fraction, sensitivity: float, units: int, *, pure: bool) -> bool:
+    """Whether so few rows are above or below the quantile that the value drawn says little about it."""
+    rarer = min(probability.numerator, probability.denominator - probability.numerator)
+    return rarer * rows < 3 * scale_for(sensitivity, units * VALUE // 100, pure=pure)
+
+
 def scores(counts: Sequence[int], probability: Fraction, moved: int = 0) -> list[int]:
     """For each candidate, how far (in b ranks) the rank asked for is outside of those that the candidate holds.
 

@@ -278,7 +278,7 @@ class Maker:
         pick = self.noised.picks[component][i]
         places = (pick.low if below >= margin else 0, pick.value, pick.high if above >= margin else bins.count - 1)
         low, high = bins.span(min(places))[0], bins.span(max(places))[1]
-        if min(below, above) < quantiles.typical(*given, pure=self.prepared.pure):
+        if quantiles.hidden(rows, p, *given[1:], pure=self.prepared.pure):
             return {"value": None, "error": None, "low": bins.low, "high": bins.span(bins.count - 1)[1]}
         return {"value": bins.value(pick.value), "error": (high - low) / 2, "low": low, "high": high}
 
