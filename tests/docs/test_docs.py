@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
+import yaml
 
 from tests.journey.conftest import notebook
 from tests.statistics.test_expression import LANGUAGE
@@ -44,10 +46,58 @@ def test_every_security_property_names_a_module_and_a_test_that_exist():
                 folder = path.parent
 
 
-def test_every_statistic_of_the_api_is_in_the_reference():
-    text = (ROOT / "docs/reference/statistics.md").read_text()
-    for name in ("count", "count_people", "sum", "mean", "variance", "quantile", "median", "histogram"):
-        assert f"`tre.{name}" in text
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A desk whose twin of `hie` is the public data themselves."""
+    from tre.desk import workspace
+    from tre.desk.store import Store
+    from tre.messages import DatasetInfo, SyntheticLabel
+    from tre.rules.policy import Dataset
+
+    declared = Dataset.model_validate(yaml.safe_load((ROOT / "policies/datasets/hie.yaml").read_text()))
+    columns = tuple(f.name for f in declared.fields if f.name != "person")
+    info = DatasetInfo(
+        id="hie", title=declared.title, description="", source="", licence="", steward="", population="hie-participants",
+        version="1", delta=1e-6, size=declared.size, columns=columns, table=declared.table.only(columns),
+        twin=SyntheticLabel(tier="plausible", made="today", generator="-", epsilon=0.5, delta=1e-6, learnt="-"),
+    )  # fmt: skip
+    path = tmp_path / "twin.parquet"
+    order = "row_number() OVER (PARTITION BY person ORDER BY year) - 1 AS tre_order"
+    query = f"SELECT *, person AS tre_person, {order} FROM read_parquet('{ROOT / 'tre/demo/hie.parquet'}')"
+    duckdb.connect().execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
+    monkeypatch.setenv("TRE_HOME", str(tmp_path / "desk"))
+    monkeypatch.delenv("TRE_URL", raising=False)
+    Store(tmp_path / "desk").save_twin(info, path.read_bytes())
+    workspace.current.cache_clear()
+    yield
+    workspace.current.cache_clear()
+
+
+def test_every_call_of_the_page_of_statistics_is_made(desk):
+    import tre
+
+    page = (ROOT / "docs/reference/statistics.md").read_text()
+    calls = re.findall(r"^\| `(tre\..*?)` \|", page, re.M)
+    offered = {name for name in tre.__all__ if name not in ("TreError", "dataset", "output", "found")}
+    assert {re.match(r"tre\.(\w+)", c)[1] for c in calls} == offered
+    visits = tre.dataset("hie").derive(any_visit="mdvis > 0")
+    for call in calls:
+        statistic = eval(call, {"tre": tre})  # noqa: S307  # a page of ours
+        grouped = visits.group_by("sex") if not call.startswith("tre.logistic") else visits
+        release = grouped.release("it", epsilon=4.0, s=statistic)
+        assert release.to_pandas().shape[0] > 0
+        assert "SYNTHETIC" in repr(release)
+        release.plot()
+        assert release.card()["share of the loss"].sum() == pytest.approx(1, abs=0.01)
+
+
+def test_the_code_on_the_page_of_errors_runs(desk, capsys):
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/ask-for-an-error.md").read_text(), re.S):
+        exec(code, names)  # noqa: S102
+    assert "epsilon 0.5 (delta 1e-06)" in capsys.readouterr().out
+    found = names["by_plan"].price(error={"n": 60}, n=names["tre"].count())
+    assert found.price.errors()["n"] <= 60
 
 
 @pytest.mark.slow
