@@ -27,7 +27,7 @@ from bench.workloads import Cell, Dataset, Task, datasets, exact
 
 EPSILON, DELTA = 1.0, 1e-6
 REPEATS, QUICK = 50, 5
-SECONDS = 45.0  # what a peer may take for one task; a slow one is repeated less often
+SECONDS = 45.0  # what a peer may take for one task's repeats, three at least; a slow one has fewer
 
 
 def run(folder: Path, results: Path, *, quick: bool, repeats: int | None) -> None:

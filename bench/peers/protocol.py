@@ -104,12 +104,12 @@ def _task(
     wanted = [s for s in statistics if s.name not in unsupported]
     if not wanted:
         return {"unsupported": unsupported, "repeats": []}
-    started, before = time.monotonic(), _cpu()
+    before = _cpu()
     try:
         plan = ready(job, wanted, len(statistics))
     except Unsupported as reason:
         return {"unsupported": {s.name: str(reason) for s in statistics}, "repeats": []}
-    planned = _cpu()
+    started, planned = time.monotonic(), _cpu()
     drawn: list[list[Answer]] = []
     # Never fewer than three, however slow: one alone says nothing about its own spread.
     while len(drawn) < repeats and (len(drawn) < 3 or time.monotonic() - started < seconds):
