@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import baselines, ours, peers, report
-from bench.errors import OURS, Result, Results, levels_of
+from bench.errors import OURS, PURE, Result, Results, levels_of
 from bench.errors_report import Coverage, plain, show, write
 from bench.measure import say
 from bench.peers.protocol import Statistic
@@ -41,7 +41,8 @@ def run(folder: Path, results: Path, *, quick: bool, repeats: int | None) -> Non
         truth = exact(data)
         for task in data.tasks:
             found[data.name, task.name] = _baselines(task, data, truth, repeats)
-            found[data.name, task.name][OURS] = _ours(task, data, truth, repeats, coverage)
+            found[data.name, task.name][OURS] = _ours(task, data, truth, repeats, coverage, DELTA)
+            found[data.name, task.name][PURE] = _ours(task, data, truth, repeats, coverage, 0.0)
         for name in peers.NAMES:
             say(f"accuracy: {data.name}, {name}")
             try:
@@ -100,16 +101,19 @@ def _rows_behind(task: Task, data: Dataset) -> dict[Cell, float | None]:
     return exact(Dataset(name="", path=data.path, columns=data.columns, tasks=(Task(name="", statistics=(*counted,)),)))
 
 
-def _ours(task: Task, data: Dataset, truth: dict[Cell, float | None], repeats: int, coverage: Coverage) -> Result:
-    drawn, cpu = ours.release(task, data.path, data.columns, EPSILON, DELTA, repeats)
+def _ours(
+    task: Task, data: Dataset, truth: dict[Cell, float | None], repeats: int, coverage: Coverage, delta: float
+) -> Result:
+    drawn, cpu = ours.release(task, data.path, data.columns, EPSILON, delta, repeats)
     kinds = {s.name: s.kind for s in task.statistics}
     for answer in (a for once in drawn for a in once):
         true = truth[answer["statistic"], tuple(answer["keys"])]
         if true is not None and answer["value"] is not None:
-            held, of = coverage.get(kinds[answer["statistic"]], (0, 0))
+            kind = kinds[answer["statistic"]] + ("" if delta else ", pure")
+            held, of = coverage.get(kind, (0, 0))
             # Whole steps of a grid, written in floating point.
             inside = answer["low"] - 1e-9 <= true <= answer["high"] + 1e-9
-            coverage[kinds[answer["statistic"]]] = held + inside, of + 1
+            coverage[kind] = held + inside, of + 1
     return Result(levels=levels_of(task, data, truth, drawn, {}), repeats=repeats, cpu_seconds=cpu)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import peers
-from bench.errors import OURS, ByMethod, Errors, Results, best, over_ours, overall
+from bench.errors import OURS, PURE, ByMethod, Errors, Results, best, over_ours, overall
 
 # By kind of statistic: intervals that hold the exact answer, and all intervals.
 Coverage = dict[str, tuple[int, int]]
@@ -44,13 +44,14 @@ def _table(dataset: str, tasks: Mapping[str, ByMethod]) -> Table:
     made.add_column("error of", no_wrap=True)
     for method in methods:
         made.add_column(method.replace("_", " "), justify="right")
-    made.add_column(f"best library / {OURS}", no_wrap=True)
+    for ours in (OURS, PURE):
+        made.add_column(f"best library / {ours}", no_wrap=True)
     for task, by in tasks.items():
         for i, name in enumerate(by[OURS].levels):
-            least = best(by, peers.NAMES, name)
+            least = [best(by, peers.NAMES, name, ours) for ours in (OURS, PURE)]
             shown = [_shown(by[m].levels.get(name)) if m in by else "" for m in methods]
-            last = f"{least[1]:.2f}  {least[0]}" if least else ""
-            made.add_row("" if i else task, "" if is_single(by) else name, *shown, last)
+            last = [f"{found[1]:.2f}  {found[0]}" if found else "" for found in least]
+            made.add_row("" if i else task, "" if is_single(by) else name, *shown, *last)
         if not is_single(by):
             made.add_section()
     return made
@@ -89,6 +90,7 @@ def plain(found: Results) -> list[dict[str, Any]]:
 # Okabe and Ito's colours, told apart by nearly everyone; every method has a shape of its own besides.
 STYLES = {
     OURS: ("#000000", "o"),
+    PURE: ("#000000", "*"),
     "opendp_context": ("#E69F00", "s"),
     "opendp_mbi": ("#8C8C00", "P"),
     "smartnoise": ("#56B4E9", "^"),
