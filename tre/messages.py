@@ -8,13 +8,17 @@ of a row, except a `Table` of noisy values and the bytes of an output that two p
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tre.errors import RequestError
 from tre.rules.ledger import AccountKind
 from tre.rules.policy import Measure
 from tre.rules.schema import Closed, Identifier, TableSchema
+from tre.statistics import linking
+from tre.statistics.linking import Link
 from tre.statistics.request import Request
 from tre.statistics.table import Expected, Table
 
@@ -70,6 +74,30 @@ class DatasetInfo(Closed):
     columns: tuple[str, ...]
     table: TableSchema
     twin: SyntheticLabel | None
+
+    def linked(self, other: DatasetInfo) -> DatasetInfo:
+        """Both as one: pairs of one person's rows. Raises RequestError: link_invalid."""
+        if self.population != other.population:
+            raise RequestError(
+                "link_invalid",
+                f"{self.id!r} and {other.id!r} are about different populations.",
+                "Only datasets about the same people can be linked.",
+            )
+        table = linking.schema(self.table, other.table, other.id)
+        columns = (*self.columns, *(f.name for f in table.fields[len(self.table.fields) :]))
+        return self.model_copy(
+            update={
+                "version": linking.version(self.version, other.version), "table": table, "columns": columns, "size": None,
+            }
+        )  # fmt: skip
+
+    def link_to(self, other: DatasetInfo, parquet: Path) -> Link:
+        """How the rows of `other`, in that file, are joined to this dataset's."""
+        return Link(
+            parquet=parquet, own_unit=self.table.unit, other_unit=other.table.unit,
+            own_columns=tuple(f.name for f in self.table.fields if f.name != self.table.unit.field),
+            columns=linking.names(self.table, other.table, other.id),
+        )  # fmt: skip
 
 
 class Released(Closed):

@@ -101,3 +101,24 @@ def test_a_population_kept_in_pure_epsilon_gets_laplace_noise_for_it(tmp_path):
         assert spent["used_units"] == 10**12
     finally:
         area.stop()
+
+
+def test_two_datasets_of_one_person_are_linked_and_released(tmp_path):
+    columns = ["year", "sex", "age", "visits"]
+    area = Area(tmp_path / "linked", visits={"datasets": {"toy": columns, "other": columns}}).start()
+    ask = """import tre
+pairs = tre.dataset("toy").link(tre.dataset("other"))
+print(pairs.to_pandas().shape)
+pairs.group_by("sex").release("pairs", epsilon=3.0, n=tre.count(), both=tre.sum("other_visits"))"""
+    try:
+        job, tables, path = _released(area, ask, tmp_path)
+        counts = [c for c in tables["pairs"]["cells"] if c["statistic"] == "n"]
+        for cell in counts:  # 200 people of each sex, with two rows in both: four pairs
+            assert abs(cell["value"] - 800) < 4 * cell["error"]
+        area.desk("twin", "other")
+        assert "RELEASED" in replay(path, area.root / "desk-ada", tmp_path)
+        again, _ = area.desk("submit", path, "--project", "visits", "--yes", "--wait")
+        assert [r["replayed"] for r in again["plan"]["requests"]] == [True]
+        assert job["plan"]["datasets"].keys() == {"toy", "other"}
+    finally:
+        area.stop()

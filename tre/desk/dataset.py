@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tre.desk import advice
@@ -27,6 +29,7 @@ from tre.statistics.price import epsilon_for, price
 from tre.statistics.references import resolve, value_of
 from tre.statistics.request import Request, parse
 from tre.statistics.result import evaluate
+from tre.statistics.sql import quote
 from tre.statistics.table import Table
 
 if TYPE_CHECKING:
@@ -69,21 +72,27 @@ def _badge(text: str) -> str:
 class Dataset:
     """`tre.dataset(...)`: see help(tre)."""
 
-    def __init__(self, workspace: Workspace, info: DatasetInfo, parts: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        info: DatasetInfo,
+        parts: dict[str, Any] | None = None,
+        other: DatasetInfo | None = None,
+    ) -> None:
         self._workspace = workspace
-        self.info = info
+        self._own, self._other = info, other
+        self.info = info if other is None else info.linked(other)
         self._parts: dict[str, Any] = parts or {"where": (), "derive": (), "group_by": ()}
 
     def _with(self, part: str, *more: Any) -> Dataset:
         parts = {**self._parts, part: (*self._parts[part], *more)}
-        return Dataset(self._workspace, self.info, parts)
+        return Dataset(self._workspace, self._own, parts, self._other)
 
     # Rows
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas frame: the twin's at the desk and in a rehearsal, the real ones inside the secure run."""
-        path = self._workspace.rows(self.info.id)
-        frame: pd.DataFrame = pq.read_table(path, columns=list(self.info.columns)).to_pandas()
+        frame: pd.DataFrame = self._table().to_pandas()
         if self._workspace.world is World.RUN:
             return frame
         twin = TwinFrame(frame)
@@ -96,7 +105,15 @@ class Dataset:
             import polars
         except ImportError:
             raise RequestError("polars_missing", "Polars is not installed here.", "pip install polars") from None
-        return polars.read_parquet(self._workspace.rows(self.info.id), columns=list(self.info.columns))
+        return polars.DataFrame(polars.from_arrow(self._table()))
+
+    def _table(self) -> pa.Table:
+        """The project's columns; of two linked datasets, the pairs."""
+        if self._other is None:
+            return pq.read_table(self._workspace.rows(self._own.id), columns=list(self.info.columns))
+        listed = ", ".join(map(quote, self.info.columns))
+        with self._open() as connection:
+            return connection.execute(f"SELECT {listed} FROM rows").to_arrow_table()
 
     def _says(self) -> str:
         twin = self.info.twin
@@ -105,6 +122,26 @@ class Dataset:
         return f"SYNTHETIC {twin.tier} twin of {self.info.id}, made {twin.made}: {twin.learnt}"
 
     # Towards a release
+
+    def link(self, other: Dataset) -> Dataset:
+        """Pairs of one person's rows of both datasets (an inner join); what the other has besides is added as columns.
+
+        A column that both have gets the other dataset's name before its own. Raises RequestError: link_invalid.
+        """
+        if any(self._parts.values()) or any(other._parts.values()) or self._other or other._other:
+            raise RequestError(
+                "link_invalid",
+                "Two datasets are linked as they are: before filters, derived columns and groups, and not three.",
+                "Link first, then .where(…), .derive(…), .group_by(…).",
+            )
+        return Dataset(self._workspace, self._own, None, other._own)
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        """The rows of the twin, or inside a run the real ones (of which a sandbox has no identifiers: pairs are mixed)."""
+        rows = self._workspace.rows(self._own.id)
+        other = self._other
+        link = None if other is None else self._own.link_to(other, self._workspace.rows(other.id))
+        return open_rows(rows, link=link)
 
     def where(self, *conditions: str) -> Dataset:
         """Keep the rows for which every condition (a SQL scalar expression) is true; NULL is not."""
@@ -138,7 +175,7 @@ class Dataset:
             value, key_known = released
             origin = Origin.RELEASED if key_known else Origin.UNVERIFIED
             return _kept(Release(name, request, value.table, origin, self.info, value.release))
-        with open_rows(self._workspace.rows(self.info.id)) as connection:
+        with self._open() as connection:
             table = evaluate(connection, prepared)
         origin = Origin.THROW_AWAY if self._workspace.world is World.RUN else Origin.SYNTHETIC
         return _kept(Release(name, request, table, origin, self.info))
@@ -160,7 +197,8 @@ class Dataset:
                 "A release has an epsilon or an error to aim for.",
                 "Give one: epsilon=0.5 or error=50.",
             )
-        content = {"dataset": self.info.id, **self._parts, "statistics": statistics}
+        link = self._other.id if self._other is not None else None
+        content = {"dataset": self._own.id, "link": link, **self._parts, "statistics": statistics}
         if error is None:
             return parse(content | {"epsilon": epsilon})
         request = parse(content | {"epsilon": 1.0})
@@ -175,8 +213,9 @@ class Dataset:
         """Bounds for a mean of `column`, tried on the twin: what each pair cuts off, and the noise it lets in."""
         if self._workspace.world is World.RUN:
             raise RequestError("advice_outside", "Bounds are chosen on the twin.", "Take them from your rehearsal.")
-        frame = pq.read_table(self._workspace.rows(self.info.id), columns=[column]).to_pandas()
-        return advice.bounds(frame[column], self.info, column, epsilon=epsilon, groups=groups)
+        if column not in self.info.columns:
+            raise RequestError("column_unknown", f"There is no column {column!r} here.", "See the dataset's display.")
+        return advice.bounds(self._table()[column].to_pandas(), self.info, column, epsilon=epsilon, groups=groups)
 
     # Display
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tre.errors import VerificationFailed
 from tre.messages import DatasetInfo, Released, ReleasedOutput
 from tre.rules.canonical import digest_bytes
+from tre.statistics import linking
 from tre.statistics.request import Request
 
 
@@ -97,14 +98,21 @@ class Store:
     def released(self, request: Request) -> tuple[Released, bool] | None:
         """A released value of this request, from the dataset version of the desk's twin if it has one, and whether its
         receipt is signed with a key that this desk knows."""
-        twin = self._twin_info(request.dataset)
-        digest = request.digest
+        digest, version = request.digest, self._version(request)
         for bundle in self.bundles():
             for item in json.loads((bundle.folder / "values.json").read_bytes())["released"]:
                 released = Released.model_validate(item)
-                if released.request.digest == digest and (twin is None or twin.version == released.dataset_version):
+                if released.request.digest == digest and version in (None, released.dataset_version):
                     return released, bundle.key_known
         return None
+
+    def _version(self, request: Request) -> str | None:
+        """Of the data behind the desk's twins; None where it has none."""
+        found = [self._twin_info(d) for d in (request.dataset, request.link) if d is not None]
+        versions = [info.version for info in found if info is not None]
+        if len(versions) < len(found):
+            return None
+        return versions[0] if len(versions) == 1 else linking.version(*versions)
 
     def released_output(self, name: str) -> tuple[ReleasedOutput, Bundle] | None:
         for bundle in self.bundles():

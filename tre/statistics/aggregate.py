@@ -15,7 +15,9 @@ import duckdb
 import numpy as np
 
 from tre.rules.schema import ORDER, PERSON
+from tre.statistics import linking
 from tre.statistics.components import ADDITIVE, Component, Factor, Group, Measure
+from tre.statistics.linking import Link
 from tre.statistics.prepare import MAX_CELLS, Prepared
 from tre.statistics.sql import literal, quote
 
@@ -24,13 +26,18 @@ By = tuple[str, ...]
 Rows = Sequence[tuple[object, ...]]
 
 
-def open_rows(parquet: Path, *, memory_mb: int = 4096) -> duckdb.DuckDBPyConnection:
-    """A database whose only table, `rows`, is this file, and which can reach nothing else."""
+def open_rows(
+    parquet: Path, *, link: Link | None = None, by_identifier: bool = False, memory_mb: int = 4096
+) -> duckdb.DuckDBPyConnection:
+    """A database whose only table, `rows`, is this file (or its join with another), and which can reach nothing else."""
     connection = duckdb.connect(":memory:")
     connection.execute(f"SET memory_limit = '{memory_mb}MB'")
-    connection.execute("SET allowed_paths = [" + literal(str(parquet)) + "]")
+    paths = [parquet] if link is None else [parquet, link.parquet]
+    connection.execute("SET allowed_paths = [" + ", ".join(literal(str(p)) for p in paths) + "]")
     connection.execute("SET enable_external_access = false")
-    connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({literal(str(parquet))})")
+    single = f"SELECT * FROM read_parquet({literal(str(parquet))})"
+    pairs = single if link is None else linking.source(parquet, link, by_identifier=by_identifier)
+    connection.execute(f"CREATE VIEW rows AS {pairs}")
     connection.execute("SET lock_configuration = true")
     return connection
 

@@ -54,6 +54,8 @@ class Request(Closed):
 
     version: Literal[2] = 2
     dataset: Identifier
+    # A second dataset about the same people: the request is then of pairs of one person's rows.
+    link: Identifier | None = None
     where: tuple[str, ...] = Field(default=(), max_length=20)
     derive: tuple[Derived, ...] = Field(default=(), max_length=50)
     group_by: tuple[Grouping, ...] = Field(default=(), max_length=4)
@@ -64,6 +66,8 @@ class Request(Closed):
     def _priced(self) -> Self:
         if not (math.isfinite(self.epsilon) and 0 < self.epsilon <= MAX_EPSILON):
             raise ValueError(f"epsilon must be above 0 and at most {MAX_EPSILON:g}")
+        if self.link == self.dataset:
+            raise ValueError("a dataset cannot be linked with itself")
         if sum(g.found is not None for g in self.group_by) > 1:
             raise ValueError("the keys of one column at most can be found in the data")
         return self

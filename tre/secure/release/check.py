@@ -8,9 +8,9 @@ spending is told in one way only, as lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from tre.messages import Plan, PlannedRequest, Released
+from tre.messages import DatasetInfo, Plan, PlannedRequest, Released
 from tre.rules.ledger import Charge
 from tre.rules.policy import Policies
 from tre.secure import ledger
@@ -38,7 +38,7 @@ class Check:
         with self.context.database.read() as connection:
             waiting = [e for e in ledger.entries(connection, release) if e.state == Charge.RESERVED]
         for entry in waiting:
-            self._one(int(entry.id), release, plan.requests[int(entry.position)], plan.project, policies)
+            self._one(int(entry.id), release, plan, plan.requests[int(entry.position)], policies)
 
     def _earlier(self, project: str, version: str, reference: Reference) -> float | None:
         """The value referred to, if it was released from this version to this project; lost or drowned ones are None."""
@@ -58,16 +58,22 @@ class Check:
                 if entry.state == Charge.SPENT:
                     ledger.lose(connection, int(entry.id), at=self.context.now())
 
-    def _one(self, entry: int, release: str, planned: PlannedRequest, project: str, policies: Policies) -> None:
-        database, version = self.context.database, planned.dataset_version
-        prepared = self._prepared(planned, project, policies)
+    def _one(self, entry: int, release: str, plan: Plan, planned: PlannedRequest, policies: Policies) -> None:
+        database, version, project = self.context.database, planned.dataset_version, plan.project
+        with database.read() as connection:
+            infos = {
+                name: self.registry.info(connection, policies, project, name, version=plan.datasets[name])
+                for name in (planned.request.dataset, planned.request.link)
+                if name is not None
+            }
+        prepared = self._prepared(planned, project, infos)
         with database.write() as connection:
             if ledger.stored(connection, project=project, version=version, digest=planned.digest) is not None:
                 ledger.give_back(connection, entry, at=self.context.now())
                 return
             ledger.spend(connection, entry, at=self.context.now())
         try:
-            table = self._draw(planned, prepared)
+            table = self._draw(planned, prepared, infos)
         except Exception as error:  # whatever it was, it came after the spending
             self.report("check.failed", f"{release} {planned.name}: {type(error).__name__}")
             with database.write() as connection:
@@ -79,20 +85,22 @@ class Check:
         with database.write() as connection:
             ledger.store(connection, entry, value.model_dump_json(), at=self.context.now())
 
-    def _prepared(self, planned: PlannedRequest, project: str, policies: Policies) -> Prepared:
+    def _prepared(self, planned: PlannedRequest, project: str, infos: Mapping[str, DatasetInfo]) -> Prepared:
         """Prepared anew from the request, values referred to in their place; its price must be the one reserved."""
-        dataset = policies.datasets[planned.request.dataset]
-        columns = policies.projects[project].datasets[planned.request.dataset]
-        delta = policies.populations[planned.population].lifetime.delta
-        schema = dataset.table.only(columns)
-        request = resolve(planned.request, schema, lambda r: self._earlier(project, planned.dataset_version, r))
-        prepared = prepare(request, schema, delta=delta)
+        info = infos[planned.request.dataset]
+        if planned.request.link is not None:
+            info = info.linked(infos[planned.request.link])
+        request = resolve(planned.request, info.table, lambda r: self._earlier(project, info.version, r))
+        prepared = prepare(request, info.table, delta=info.delta)
         price = prepared.rho_units, prepared.delta_units
-        if price != (planned.rho_units, planned.delta_units) or planned.request.digest != planned.digest:
+        same = planned.request.digest == planned.digest and info.version == planned.dataset_version
+        if price != (planned.rho_units, planned.delta_units) or not same:
             raise RuntimeError("a planned request is not what was priced")
         return prepared
 
-    def _draw(self, planned: PlannedRequest, prepared: Prepared) -> Table:
-        rows = self.registry.rows(planned.request.dataset, planned.dataset_version)
-        with open_rows(rows) as connection:
+    def _draw(self, planned: PlannedRequest, prepared: Prepared, infos: Mapping[str, DatasetInfo]) -> Table:
+        info, other = infos[planned.request.dataset], planned.request.link
+        rows = {name: self.registry.rows(name, i.version) for name, i in infos.items()}
+        link = None if other is None else info.link_to(infos[other], rows[other])
+        with open_rows(rows[info.id], link=link, by_identifier=link is not None) as connection:
             return evaluate(connection, prepared)

@@ -7,6 +7,7 @@ sandbox claimed; a request already released in the project costs nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
@@ -29,6 +30,7 @@ from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
+from tre.statistics import linking
 from tre.statistics.prepare import Prepared, prepare
 from tre.statistics.price import price
 from tre.statistics.references import references, resolve
@@ -61,7 +63,9 @@ class Planner:
             for name in policies.projects[project].datasets
             if (self.registry.ready(connection, name) if versions is None else name in versions)
         }
-        released = self.released(connection, project, {i.version for i in datasets.values()})
+        alone = [i.version for i in datasets.values()]
+        pairs = (linking.version(a, b) for a, b in itertools.permutations(alone, 2))
+        released = self.released(connection, project, {*alone, *pairs})
         return Manifest(world=world, project=project, datasets=datasets, released=released)
 
     def released(self, connection: sa.Connection, project: str, versions: set[str]) -> dict[str, Released]:
@@ -141,7 +145,8 @@ class Planner:
             stored = ledger.stored(connection, project=project, version=info.version, digest=reference.request)
             if stored is not None:
                 before.append(Released.model_validate_json(str(stored.value)).request)
-            if not any(reference.statistic in r.statistics and r.dataset == request.dataset for r in before):
+            same = [r for r in before if (r.dataset, r.link) == (request.dataset, request.link)]
+            if not any(reference.statistic in r.statistics for r in same):
                 raise RequestError(
                     "reference_unknown",
                     "A bound refers to a value that no earlier release of this notebook has.",
@@ -184,8 +189,9 @@ def _too_large(limit: str) -> RequestError:
 
 
 def _info(infos: Mapping[str, DatasetInfo], request: Request) -> DatasetInfo:
+    """Of the dataset, or of the two that are linked."""
     try:
-        return infos[request.dataset]
+        return infos[request.dataset] if request.link is None else infos[request.dataset].linked(infos[request.link])
     except KeyError:
         raise RequestError(
             "dataset_unknown",
