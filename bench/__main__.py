@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 import bench
-from bench import accuracy, check, cost, ledger, report, submit
+from bench import accuracy, check, cost, ledger, proof, report, submit
 from bench.measure import Comparison
 
 # Of time, and of errors. What asks other libraries installs them first, and so runs only when it is named.
@@ -22,8 +22,8 @@ SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {
     "ledger": ledger.run,
     "cost": cost.run,
 }
-ACCURACY = "accuracy"
-BY_DEFAULT = ("check", "submit", "ledger")
+OTHERS: dict[str, Callable[..., None]] = {"accuracy": accuracy.run, "proof": proof.run}
+BY_DEFAULT = ("check", "submit", "ledger", "proof")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=bench.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = (*SUBJECTS, ACCURACY)
+    names = (*SUBJECTS, *OTHERS)
     help_text = f"of {', '.join(names)}; by default {' and '.join(BY_DEFAULT)}"
     parser.add_argument("subjects", nargs="*", metavar="subject", help=help_text)
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds: to see that it works")
@@ -54,8 +54,8 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="tre-bench-") as folder:
             for subject in chosen:
-                if subject == ACCURACY:
-                    accuracy.run(Path(folder), arguments.results, **sizes)
+                if subject in OTHERS:
+                    OTHERS[subject](Path(folder), arguments.results, **sizes)
                 else:
                     more = {"full": arguments.full} if subject == "cost" else {}
                     found += SUBJECTS[subject](Path(folder), **sizes, **more)

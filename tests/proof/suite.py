@@ -103,6 +103,11 @@ def vectors(path, made):
         return aggregate.exact(connection, made)
 
 
+def cells(statistic):
+    """How many numbers of a stratum a statistic measures at once."""
+    return max(int(statistic.get("bins", 1)) * (2 if statistic["kind"] == "survival" else 1), 1)
+
+
 # The audit
 
 

@@ -9,6 +9,7 @@ from rich import markup
 from rich.console import Console
 
 from tre.messages import Balance, Failure, JobView, OutputKind, Plan, ReviewInfo, Stage
+from tre.rules.accounting import delta_of
 from tre.rules.text import visible
 from tre.terminal import table
 
@@ -116,7 +117,12 @@ def balances(console: Console, found: list[Balance]) -> None:
     console.print(
         table("Privacy budget", ("account", "kind", "limit epsilon", "used", "still fits", "delta", ""), rows)
     )
-    console.print(ADDING_UP)
+    if any(b.delta for b in found):
+        console.print(ADDING_UP)
+    for b in found:
+        if b.limit_delta_units:
+            left, limit = delta_of(b.left_delta_units), delta_of(b.limit_delta_units)
+            console.print(f"{escape(b.account)}: delta {left:g} of {limit:g} is left for group keys found in data.")
 
 
 def _bar(b: Balance) -> str:
