@@ -33,9 +33,11 @@ def run(folder: Path, results: Path, *, quick: bool, repeats: int | None) -> Non
     for _ in range(repeats or 1):
         for name, statistic in (STATISTICS | {"quantile": QUANTILE}).items():
             say(f"proof: {name}")
-            for pure in (False, True):
-                for rho in LOSSES:
-                    found.append(_audited(folder, name, statistic, pure=pure, rho=rho, quick=quick))
+            found += [
+                _audited(folder, name, statistic, pure=pure, rho=rho, quick=quick)
+                for pure in (False, True)
+                for rho in LOSSES
+            ]
     rows = [
         (
             f["statistic"],
