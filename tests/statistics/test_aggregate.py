@@ -47,6 +47,14 @@ def test_missing_keys_count_as_their_own_group_and_unlisted_ones_nowhere(parquet
     assert given_keys == [declared[1], 0]
 
 
+def test_a_key_that_no_double_can_hold_counts_nobody_and_fails_nothing(parquet):
+    derive = [{"name": "huge", "expression": "9007199254740992 + 0 * age"}]
+    keys = [{"column": "huge", "keys": [2**53, 2**53 + 1]}]
+    assert sum(_one(parquet, {"kind": "count"}, derive=derive, group_by=keys)[0]) > 0
+    only = [{"column": "huge", "keys": [2**53 + 1]}]
+    assert _one(parquet, {"kind": "count"}, derive=derive, group_by=only)[0] == [0]
+
+
 def test_sums_are_in_steps_of_the_declared_grid_and_clamped(parquet):
     expected = _sql(parquet, "SELECT sum(least(cost, 100)) * 2 FROM rows WHERE tre_order < 3 AND cost IS NOT NULL")
     assert _one(parquet, {"kind": "sum", "column": "cost", "bounds": [0, 100]})[0] == expected

@@ -69,6 +69,8 @@ def test_a_statistic_that_cannot_be_is_refused(code, statistic):
         ("group_invalid", {"group_by": [{"column": "note", "keys": [1]}]}),
         ("too_many_cells", {"group_by": [{"column": "age", "keys": list(range(9_999))}, {"column": "free", "keys": list(range(99))}]}),
         ("too_many_cells", {"statistics": {f"h{i}": {"kind": "histogram", "column": "age", "bins": 9_999} for i in range(20)}}),
+        ("too_many_cells", {"statistics": {f"m{i}": {"kind": "linear_model", "outcome": "cost", "predictors": ["age", f"d{i}"]} for i in range(41)}, "derive": [{"name": f"d{i}", "expression": f"age > {i}"} for i in range(41)]}),
+        ("too_many_cells", {"statistics": {f"q{i}": {"kind": "histogram", "column": "age", "bins": 9_000 + i} for i in range(10)} | {f"s{i}": {"kind": "survival", "duration": "age", "event": "d", "bins": 900 + i} for i in range(20)}, "derive": [{"name": "d", "expression": "age > 5"}], "group_by": [{"column": "sex"}]}),
         ("column_taken", {"derive": [{"name": "age", "expression": "1"}]}),
         ("column_taken", {"derive": [{"name": "person", "expression": "age"}]}),
         ("request_invalid", {"derive": [{"name": "tre_person", "expression": "age"}]}),

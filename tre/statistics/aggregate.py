@@ -246,9 +246,13 @@ def _dense(prepared: Prepared, by: By, rows: Rows, count: int, *beside: Group) -
     sizes = [len(g.keys) for g in groups]
     vectors = [[0] * math.prod(sizes) for _ in range(count)]
     for row in rows:
-        at = 0
+        at: int | None = 0
         for place, size, key in zip(places, sizes, row, strict=False):
-            at = at * size + place[key]  # type: ignore[index]
+            # As a double, a whole number above 2^53 is another's equal: such a row counts nowhere, and fails nothing.
+            found = place.get(key)  # type: ignore[call-overload]
+            at = None if found is None or at is None else at * size + found
         for vector, value in zip(vectors, row[len(groups) :], strict=True):
+            if at is None:
+                break
             vector[at] = int(value)  # type: ignore[call-overload]
     return [tuple(v) for v in vectors]

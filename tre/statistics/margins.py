@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 By = tuple[str, ...]
 Array = NDArray[np.float64]
 
-# Steps of the projected gradient; tables above the limit of cells are left as they are.
+# Steps of the projected gradient; tables above the limit of cells are left as they are (it would take seconds).
 STEPS = 300
-MOST_CELLS = 20_000
+MOST_CELLS = 5_000
 
 
 def subsets(by: By) -> list[By]:

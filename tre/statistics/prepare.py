@@ -34,6 +34,8 @@ LEAST_FOUND = 10**7
 DELTA_UNIT = 1e-15
 # Cells of one vector: more would take the gateway's time and memory without telling anyone anything.
 MAX_CELLS = 100_000
+# Of one request: planning takes time that grows with the square of the vectors, drawing with the cells.
+MAX_VECTORS, MAX_TOTAL = 400, 500_000
 
 _KINDS = {
     FieldType.INTEGER: Kind.NUMBER,
@@ -111,6 +113,13 @@ def prepare(request: Request, schema: TableSchema, *, delta: float, keys: tuple[
     )
     _limit(cells)
     components = tuple(dict.fromkeys(c for all_needs in found.values() for need in all_needs for c in need.parts))
+    if len(components) > MAX_VECTORS or sum(c.cells for c in components) > MAX_TOTAL:
+        raise RequestError(
+            "too_many_cells",
+            f"This needs {len(components)} vectors of {sum(c.cells for c in components)} cells together; the limits are "
+            f"{MAX_VECTORS} and {MAX_TOTAL}.",
+            "Ask for fewer statistics, predictors or margins in one release.",
+        )
     sizes = {name: len(g.keys) for name, g in scope.groups.items()}
     pure, rho_units = delta == 0, rho_of(request.epsilon, delta)
     finding = _finding(request, schema, rho_units, delta, cells, components, scope)

@@ -31,10 +31,12 @@ from tre.secure import policies as policy_files
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
 from tre.statistics import linking
+from tre.statistics.aggregate import open_rows
 from tre.statistics.prepare import Prepared, prepare
 from tre.statistics.price import price
 from tre.statistics.references import references, resolve
 from tre.statistics.request import Request
+from tre.statistics.result import evaluate
 
 MAX_REQUESTS = 50
 # Together they take the gateway a few seconds and some hundred megabytes at most.
@@ -108,6 +110,7 @@ class Planner:
             info = _info(infos, item.request)
             self._refer(connection, project, info, item.request, requests)
             prepared = _prepared(item.request, info)
+            self._rehearse(prepared, infos)
             cells += prepared.cells
             if cells > MAX_PLAN_CELLS:
                 raise _too_large(f"{MAX_PLAN_CELLS:,} numbers")
@@ -130,6 +133,15 @@ class Planner:
             automatic=not outputs and _within(policies, project, costs),
             run=bool(outputs) or _run_rule(policies, project) is RunRule.ALWAYS,
         )  # fmt: skip
+
+    def _rehearse(self, prepared: Prepared, infos: Mapping[str, DatasetInfo]) -> None:
+        """The request on the twin, by trusted code, for nothing: what cannot be computed fails here, before it costs."""
+        own = infos[prepared.request.dataset]
+        other = infos[prepared.request.link] if prepared.request.link is not None else None
+        rows = self.registry.twin_view(own.id, own.columns)
+        link = own.link_to(other, self.registry.twin_view(other.id, other.columns)) if other is not None else None
+        with open_rows(rows, link=link) as rows_of_twin:
+            evaluate(rows_of_twin, prepared)
 
     def _refer(
         self,
