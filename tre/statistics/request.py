@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from tre.errors import RequestError
 from tre.rules.canonical import digest
 from tre.rules.schema import RESERVED_PREFIX, Closed, Identifier, Name
+from tre.rules.text import visible
 from tre.statistics.kinds import Statistic
 
 MAX_EPSILON = 100.0
@@ -102,8 +103,11 @@ def parse(content: Any) -> Request:
 def explain(error: ValidationError) -> RequestError:
     """The first thing wrong with a request; positions and rules, and of the input only what pydantic names as keys."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(p) for p in first["loc"])
+    # Names are the writer's own, and may be of any length; a tag's value is not a name.
+    place = visible(".".join(str(p)[:40] for p in first["loc"][:6]))
     reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        reason = "there is no such kind of statistic"
     if place == "statistics" and first["type"] == "too_short":
         reason = "it asks for nothing; add at least one statistic, for instance n=tre.count()"
     code = "request_invalid"
@@ -113,6 +117,6 @@ def explain(error: ValidationError) -> RequestError:
         code = "bounds_invalid"
     return RequestError(
         code,
-        f"This release cannot be made{f' ({place})' if place else ''}: {reason}.",
+        f"This release cannot be made{f' ({place})' if place else ''}: {reason[:300]}.",
         "See help(tre) for the calls and docs/reference/statistics.md for what each statistic takes.",
     )
