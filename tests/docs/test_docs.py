@@ -91,6 +91,14 @@ def test_every_call_of_the_page_of_statistics_is_made(desk):
         assert release.card()["share of the loss"].sum() == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.name)
+def test_a_shipped_notebook_runs_at_a_desk(desk, path):
+    names = {}
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)  # noqa: S102
+
+
 def test_the_code_on_the_page_of_errors_runs(desk, capsys):
     names = {}
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/ask-for-an-error.md").read_text(), re.S):
