@@ -43,10 +43,13 @@ def _curve(panel: Axes, cells: list[Cell]) -> None:
         if c.value is not None:
             groups.setdefault(c.keys, []).append(c)
     for i, (keys, mine) in enumerate(groups.items()):
-        at = [c.bin[1] for c in mine if c.bin]
+        start = mine[0].bin[0] if mine[0].bin else 0.0  # where everybody is still there
+        at = [start, *(c.bin[1] for c in mine if c.bin)]
         colour, name = COLOURS[i % len(COLOURS)], ", ".join("(missing)" if k is None else str(k) for k in keys)
-        panel.step(at, [float(c.value or 0) for c in mine], where="post", color=colour, label=name or "all")
-        low, high = ([float(v or 0) for v in side] for side in zip(*((c.low, c.high) for c in mine), strict=True))
+        panel.step(at, [1.0, *(float(c.value or 0) for c in mine)], where="post", color=colour, label=name or "all")
+        low, high = (
+            [1.0, *(float(v or 0) for v in side)] for side in zip(*((c.low, c.high) for c in mine), strict=True)
+        )
         panel.fill_between(at, low, high, step="post", color=colour, alpha=0.2, linewidth=0)
     panel.set_ylim(0, 1.02)
     panel.grid(color="#dddddd")
