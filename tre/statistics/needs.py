@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 By = tuple[str, ...]
 
 # A quantile is precise at a small part of the price of a count: its error is in ranks, a few of thousands.
-QUANTILE_WEIGHT = 0.15
+QUANTILE_WEIGHT = 0.2
 MAX_QUANTILE_GROUPS = 1000
 LARGEST_SQUARED = 2**20
 

@@ -124,7 +124,7 @@ def prepare(request: Request, schema: TableSchema, *, delta: float, keys: tuple[
     pure, rho_units = delta == 0, rho_of(request.epsilon, delta)
     finding = _finding(request, schema, rho_units, delta, cells, components, scope)
     of_statistics = rho_units - (finding.units if finding else 0)
-    split = shares.optimal(components, [t for n in found.values() for t in _targets(n)], sizes, pure=pure)
+    split = shares.optimal(components, [t for n in found.values() for t in _targets(n, pure=pure)], sizes, pure=pure)
     units = {c: math.floor(s * of_statistics) for c, s in zip(components, split, strict=True)}
     if min(units[c] // max(c.steps, 1) for c in components) < 1:
         raise RequestError("epsilon_invalid", "This epsilon is too small to be split.", "Ask for a larger one.")
@@ -175,12 +175,16 @@ def _finding(
     )  # fmt: skip
 
 
-def _targets(found: list[Needs]) -> Iterator[Target]:
-    """A statistic's tables of one size count together as one: margins do not outweigh the table they are margins of."""
+def _targets(found: list[Needs], *, pure: bool) -> Iterator[Target]:
+    """A statistic's tables of one size count together as one: margins do not outweigh the table they are margins of.
+
+    In pure epsilon an error grows with the share itself and not with its root, so weights other than one are milder.
+    """
     of_size = {len(n.by): sum(len(m.by) == len(n.by) for m in found) for n in found}
     for n in found:
         parts = tuple(zip(n.parts, n.slopes, strict=True))
-        yield Target(weight=n.weight / of_size[len(n.by)], parts=parts)
+        weight = math.sqrt(n.weight) if pure else n.weight
+        yield Target(weight=weight / of_size[len(n.by)], parts=parts)
 
 
 class Scope:
