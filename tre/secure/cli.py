@@ -46,7 +46,9 @@ def _services(area: Path | None) -> Any:
 
     if area is None:
         raise NotFound("area_unnamed", "No area was named.", "Set TRE_AREA, or give --area FOLDER before the command.")
-    return open_area(area)
+    services = open_area(area)
+    click.get_current_context().call_on_close(services.close)  # a server's connections do not end by themselves
+    return services
 
 
 def area_option(function: Any) -> Any:
