@@ -16,7 +16,7 @@ import numpy as np
 
 from tre.rules.schema import ORDER, PERSON
 from tre.statistics import linking
-from tre.statistics.components import ADDITIVE, Component, Factor, Grid, Group, Measure
+from tre.statistics.components import ADDITIVE, Component, Factor, Group, Measure
 from tre.statistics.linking import Link
 from tre.statistics.prepare import MAX_CELLS, Prepared
 from tre.statistics.sql import literal, quote
@@ -204,8 +204,8 @@ def _whole(factor: Factor, number: str) -> str:
     """The number as steps from the centre; NULL where it is missing or not finite.
 
     What is at a bound or beyond it is that bound's whole number, written out; what lies between is counted by a formula
-    that is monotonous, also in floating point, and so between the two. It is clamped all the same, and cast so that
-    nothing can fail: DuckDB leaves a comparison out that a file's statistics seem to answer, and those know no NaN.
+    that is monotonous, also in floating point, and so between the two. The cast cannot fail: DuckDB leaves a comparison
+    out that a file's statistics seem to answer, and those know no NaN, which then comes to the cast and is NULL.
     """
     grid = factor.grid
     if factor.flag:
@@ -215,21 +215,13 @@ def _whole(factor: Factor, number: str) -> str:
     kind = "INTEGER" if max(-low, high) < 2**31 else "BIGINT"
     if grid.whole:
         times = round(1 / grid.step)
-        steps, ends, there = (
-            f"{times} * {number} - {round(grid.centre * times)}",
-            _whole_ends(grid),
-            f"{number} IS NOT NULL",
-        )
-    else:
-        steps = f"round(({number} - {_double(grid.centre)}) / {_double(grid.step)})"
-        ends, there = (_double(grid.low), _double(grid.high)), f"isfinite({number})"
-    between = f"greatest(least(TRY_CAST({steps} AS {kind}), {high}), {low})"
-    inner = f"CASE WHEN {number} >= {ends[1]} THEN {high} WHEN {number} <= {ends[0]} THEN {low} ELSE {between} END"
-    return f"CASE WHEN {there} THEN {inner} END"
-
-
-def _whole_ends(grid: Grid) -> tuple[str, str]:
-    return str(int(grid.low)), str(int(grid.high))
+        steps = f"{times} * {number} - {round(grid.centre * times)}"
+        ends = f"{number} >= {int(grid.high)} THEN {high} WHEN {number} <= {int(grid.low)} THEN {low}"
+        return f"CASE WHEN {ends} ELSE TRY_CAST({steps} AS {kind}) END"
+    steps = f"round(({number} - {_double(grid.centre)}) / {_double(grid.step)})"
+    above = f"{number} >= {_double(grid.high)} THEN CASE WHEN isfinite({number}) THEN {high} END"
+    below = f"{number} <= {_double(grid.low)} THEN CASE WHEN isfinite({number}) THEN {low} END"
+    return f"CASE WHEN {above} WHEN {below} ELSE TRY_CAST({steps} AS {kind}) END"
 
 
 def _there(column: str) -> str:
