@@ -61,8 +61,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say(parquet, label, statistic
     n = RUNS * 6
     standard_error = math.sqrt(0.95 * 0.05 / n)
     assert inside / n > 0.95 - 5 * standard_error
-    # and is not simply wide: about 68 % of the errors are within one standard deviation
-    assert wide / n < 0.683 + 0.06
+    # and is not simply wide: about 68 % of the errors are within one standard deviation (of whole numbers, whose error is
+    # rounded outwards, up to 75 %; with twice the width it would be 95 %)
+    assert wide / n < 0.683 + 0.12
 
 
 def test_a_quantiles_interval_holds_the_true_one(parquet):
