@@ -251,11 +251,19 @@ class Cost(Closed):
     affordable: bool
 
 
+class Progress(Closed):
+    """How many code cells of a rehearsal have been run. Of a run on real rows there is none."""
+
+    done: int = Field(ge=0, le=100_000)
+    of: int = Field(ge=0, le=100_000)
+
+
 class JobView(Closed):
     id: str
     project: str
     person: str
     stage: Stage
+    progress: Progress | None = None
     submitted: str
     updated: str
     plan: Plan | None = None

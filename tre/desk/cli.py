@@ -177,18 +177,9 @@ def _rehearsed(client: Any, submission: Submission, show: Console) -> JobView:
 
 def _wait(client: Any, job: str, done: Any, show: Console) -> JobView:
     """Follow a job with a live line that says its stage, until `done`."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from tre.desk.follow import until
 
-    from tre.desk.show import SENTENCE
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=show, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        for view in client.follow(job):
-            progress.update(task, description=SENTENCE[view.stage])
-            if done(view):
-                break
-    return view  # type: ignore[no-any-return]  # follow never ends by itself
+    return until(client, job, done, show)
 
 
 @cli.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -87,6 +87,24 @@ class Queue(Closed):
     warm: bool = True
 
 
+class LocalEngine(Closed):
+    """Runs on the machine of their worker."""
+
+    kind: Literal["local"] = "local"
+
+
+class SlurmEngine(Closed):
+    """Runs as jobs of a Slurm cluster whose nodes have the area's folder and this Python at the same paths."""
+
+    kind: Literal["slurm"]
+    partition: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    account: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    cpus: int = Field(default=1, ge=1, le=256)
+
+
+Engine = Annotated[LocalEngine | SlurmEngine, Field(discriminator="kind")]
+
+
 class Area(Closed):
     """policies/area.yaml"""
 
@@ -96,6 +114,8 @@ class Area(Closed):
     disclosure: Disclosure = Disclosure()
     sandbox: Sandbox = Sandbox()
     queue: Queue = Queue()
+    # Where notebooks run on real rows; rehearsals run where their worker is.
+    engine: Engine = LocalEngine()
     run: RunRule = RunRule.WHEN_NEEDED
     # How many admins a raise of a budget needs: with 2, one proposes it and another confirms.
     raises_need: Literal[1, 2] = 1

@@ -45,6 +45,7 @@ from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.database import Database, tables
+from tre.secure.jobs import runner
 from tre.secure.jobs.queue import Queue
 from tre.secure.settings import AreaFolder
 
@@ -278,6 +279,7 @@ class Services:
         decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED)
         return JobView(
             id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
+            progress=runner.progress(self.context.area.folder("jobs"), row) if stage is Stage.REHEARSING else None,
             updated=_utc(since), plan=plan, plan_digest=row.plan_digest, costs=costs,
             failure=Failure.model_validate_json(row.failure) if row.failure and not short else None,
             release=release, comments=self._comments(connection, release) if release and decided else (),

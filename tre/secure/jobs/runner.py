@@ -13,11 +13,12 @@ import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from tre.errors import SandboxError
-from tre.messages import Emitted, EmittedOutput, Failure, Manifest, World
+from tre.messages import Emitted, EmittedOutput, Failure, Manifest, Progress, World
 from tre.rules import policy
 from tre.secure.jobs import collect
 from tre.secure.jobs.engine import Attempt, Engine
@@ -82,6 +83,19 @@ def run(
     )
 
 
+def rehearsal_folder(jobs: Path, job: Any) -> Path:
+    return jobs / str(job.id) / f"rehearsal-{job.attempt}"
+
+
+def progress(jobs: Path, job: Any) -> Progress | None:
+    """How far the rehearsal of this row is, by its sandbox's own claim; it saw the twin alone."""
+    content = _read(rehearsal_folder(jobs, job) / "out", "progress.json")
+    try:
+        return None if content is None else Progress.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
 def limits_of(limits: policy.Sandbox) -> Limits:
     return Limits(
         wall_seconds=limits.wall_seconds,
@@ -127,5 +141,5 @@ def _failure(outbox: Path, ended: Ended) -> Failure | None:
 def _read(outbox: Path, name: str) -> bytes | None:
     try:
         return collect.read(outbox, name, max_bytes=MAX_EMITTED)
-    except SandboxError:
+    except (SandboxError, FileNotFoundError):
         return None
