@@ -17,6 +17,7 @@ from tre.errors import RequestError
 from tre.rules.ledger import AccountKind
 from tre.rules.policy import Measure
 from tre.rules.schema import Closed, Identifier, TableSchema
+from tre.rules.told import RunEnd
 from tre.statistics import linking
 from tre.statistics.linking import Link
 from tre.statistics.request import Request
@@ -259,6 +260,8 @@ class Progress(Closed):
 
 
 class JobView(Closed):
+    """`run` is how a run on real rows ended, where the policy's rule lets that be told."""
+
     id: str
     project: str
     person: str
@@ -271,6 +274,7 @@ class JobView(Closed):
     costs: tuple[Cost, ...] = ()
     failure: Failure | None = None
     release: str | None = None
+    run: RunEnd | None = None
     comments: tuple[str, ...] = ()
 
 
@@ -323,7 +327,7 @@ class ReviewOutput(Closed):
 
 
 class ReviewInfo(Closed):
-    """What an output checker sees; the other's vote only once both have voted."""
+    """What an output checker sees; the other's vote only once both have voted. `run` is how the run on real rows ended."""
 
     release: str
     project: str
@@ -333,6 +337,7 @@ class ReviewInfo(Closed):
     ready: bool
     plan: Plan
     notebook_source: str
+    run: RunEnd | None = None
     outputs: tuple[ReviewOutput, ...]
     my_vote: DecisionKind | None
     votes_cast: int

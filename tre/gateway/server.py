@@ -40,7 +40,9 @@ def serve(services: Services, host: str, port: int, workers: int, ready: Callabl
     app = create_app(services, ended=ended)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
     crew.start()
-    url_file.write_text(address)
+    part = url_file.with_suffix(".part")
+    part.write_text(address)
+    part.replace(url_file)  # whoever waits for it never reads half of it
     ready(address)
     try:
         uvicorn.Server(config).run(sockets=[listening])

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from tre.errors import SandboxError
 from tre.messages import Emitted, EmittedOutput, Failure, Manifest, Progress, World
 from tre.rules import policy
+from tre.rules.told import RunEnd
 from tre.secure.jobs import collect
 from tre.secure.jobs.engine import Attempt, Engine
 from tre.secure.jobs.sandbox import Ended, Limits
@@ -33,10 +34,18 @@ class Ran:
     """`emitted` and `failure` are the sandbox's claims; `ended` and `diagnostics` the supervisor's own words."""
 
     ended: Ended
+    memory_ran_out: bool
     diagnostics: str
     emitted: Emitted | None
     failure: Failure | None
     outbox: Path
+
+    @property
+    def how(self) -> RunEnd:
+        """The class of its end, by the supervisor."""
+        if self.ended is Ended.FAILED and self.memory_ran_out:
+            return RunEnd.OUT_OF_MEMORY
+        return {Ended.FINISHED: RunEnd.FINISHED, Ended.TIMED_OUT: RunEnd.TIMED_OUT}.get(self.ended, RunEnd.FAILED)
 
     def output(self, item: EmittedOutput) -> bytes | None:
         try:
@@ -76,6 +85,7 @@ def run(
         shutil.rmtree(folder / "data", ignore_errors=True)
     return Ran(
         ended=outcome.ended,
+        memory_ran_out=outcome.memory_ran_out,
         diagnostics=outcome.diagnostics,
         emitted=_emitted(outbox),
         failure=_failure(outbox, outcome.ended) if manifest.world is World.REHEARSAL else None,

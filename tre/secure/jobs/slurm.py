@@ -190,4 +190,5 @@ def _outcome(folder: Path, token: str) -> Outcome | None:
         return None
     if "error" in said:
         raise SandboxError(**said["error"])
-    return Outcome(Ended(said["ended"]), said["exit_code"], said["diagnostics"])
+    memory = bool(said.get("memory_ran_out"))
+    return Outcome(Ended(said["ended"]), said["exit_code"], said["diagnostics"], memory_ran_out=memory)
