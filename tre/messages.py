@@ -19,6 +19,7 @@ from tre.rules.policy import Measure
 from tre.rules.schema import Closed, Identifier, TableSchema
 from tre.rules.told import RunEnd
 from tre.statistics import linking
+from tre.statistics.blocks import Estimate
 from tre.statistics.linking import Link
 from tre.statistics.request import Request
 from tre.statistics.table import Expected, Table
@@ -35,6 +36,12 @@ class World(StrEnum):
     DESK = "desk"
     REHEARSAL = "rehearsal"
     RUN = "run"
+    BLOCK = "block"
+
+    @property
+    def real(self) -> bool:
+        """Whether its rows are real: all of them, or one block's."""
+        return self in (World.RUN, World.BLOCK)
 
 
 class OutputKind(StrEnum):
@@ -111,6 +118,31 @@ class Released(Closed):
     table: Table
 
 
+class ReleasedEstimate(Closed):
+    """A stored estimate over blocks, as replayed: a number, and an interval where one is offered, for each of its size.
+
+    `scale` is of the noise: in ranks of the blocks for a median, else of the number.
+    """
+
+    name: Label
+    estimate: Estimate
+    digest: Digest
+    release: str
+    population: str
+    datasets: dict[Identifier, str]
+    blocks: int
+    values: tuple[float, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    interval: str
+    mechanism: str
+    sensitivity: float
+    scale: float
+    measure: Measure
+    rho_units: int
+    libraries: dict[str, str]
+
+
 class ReleasedOutput(Closed):
     """An approved output inside a bundle."""
 
@@ -143,11 +175,18 @@ class EmittedOutput(Closed):
     file: Annotated[str, Field(pattern=r"^output-[0-9]{1,3}\.(csv|png|txt)$")]
 
 
+class EmittedEstimate(Closed):
+    name: Label
+    estimate: Estimate
+
+
 class Emitted(Closed):
-    """What a notebook asked for, in order, as its own process wrote it down: a claim."""
+    """What a notebook asked for, in order, as its own process wrote it down: a claim. `opened`: the datasets it used."""
 
     requests: tuple[EmittedRequest, ...] = Field(default=(), max_length=200)
     outputs: tuple[EmittedOutput, ...] = Field(default=(), max_length=50)
+    estimates: tuple[EmittedEstimate, ...] = Field(default=(), max_length=50)
+    opened: tuple[Identifier, ...] = Field(default=(), max_length=200)
 
 
 class Failure(Closed):
@@ -175,6 +214,35 @@ class PlannedRequest(Closed):
     expected: tuple[Expected, ...] = ()
 
 
+class PlannedEstimate(Closed):
+    """One estimate over blocks. `least_blocks`: the fewest that it can be had from at its price. `ranks`: how far the
+    noise moves a median, in ranks of the blocks, at 95 %. `error`: of a mean's noise at 95 %, in its own unit."""
+
+    name: Label
+    estimate: Estimate
+    digest: Digest
+    rho_units: int
+    measure: Measure
+    replayed: bool
+    least_blocks: int
+    interval: str
+    ranks: float | None = None
+    error: float | None = None
+
+
+class BlockPlan(Closed):
+    """What runs where: the notebook, on each of so many blocks of one population's people, each in a sandbox of its own
+    for so many seconds, some at once. `advice` is for people, from declared facts alone."""
+
+    blocks: int
+    population: str
+    datasets: tuple[Identifier, ...]
+    seconds: int
+    memory_mb: int
+    lanes: int
+    advice: tuple[str, ...] = ()
+
+
 class PlannedOutput(Closed):
     name: Label
     kind: OutputKind
@@ -196,6 +264,13 @@ class Plan(Closed):
     costs: dict[str, int]
     automatic: bool
     run: bool
+    estimates: tuple[PlannedEstimate, ...] = ()
+    blocks: BlockPlan | None = None
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether blocks have to be run for it."""
+        return any(not e.replayed for e in self.estimates)
 
 
 class Stage(StrEnum):
@@ -275,13 +350,18 @@ class JobView(Closed):
     failure: Failure | None = None
     release: str | None = None
     run: RunEnd | None = None
+    # When an estimate over blocks is due, fixed at its confirmation; what people decide may come later.
+    due: str | None = None
     comments: tuple[str, ...] = ()
 
 
 class Submission(Closed):
+    """`blocks`: into how many blocks people are to be put, for estimates."""
+
     project: Identifier
     notebook: str
     parameters: dict[str, Parameter] = Field(default_factory=dict)
+    blocks: int | None = Field(default=None, ge=2, le=10_000)
 
 
 class Confirmation(Closed):

@@ -88,6 +88,15 @@ class Queue(Closed):
     warm: bool = True
 
 
+class Blocks(Closed):
+    """Estimates over blocks. Each block has a slot of `seconds`, whether it needs them or not; `lanes` run at once."""
+
+    seconds: int = Field(default=60, ge=1, le=3600)
+    lanes: int = Field(default=2, ge=1, le=64)
+    memory_mb: int = Field(default=2048, ge=512)
+    most: int = Field(default=1000, ge=2, le=10_000)
+
+
 class LocalEngine(Closed):
     """Runs on the machine of their worker."""
 
@@ -115,6 +124,7 @@ class Area(Closed):
     disclosure: Disclosure = Disclosure()
     sandbox: Sandbox = Sandbox()
     queue: Queue = Queue()
+    blocks: Blocks = Blocks()
     # Where notebooks run on real rows; rehearsals run where their worker is.
     engine: Engine = LocalEngine()
     run: RunRule = RunRule.WHEN_NEEDED

@@ -1,0 +1,46 @@
+"""When blocks run: equal slots of time, all of them fixed when a plan is confirmed, and the moment of the result after them.
+
+Guarantees: a slot begins when it begins, whatever happened in the ones before, and the result's moment (`due`) follows
+the last: both are functions of the moment of the confirmation, of what was confirmed before, and of declared numbers. So
+no block can tell another, or the desk, how long it took.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+# Of each slot, after a sandbox's time is up: seconds for it to end, and for the next to be laid out.
+SLACK = 2
+# Seconds from a confirmation to the first slot: for the rows to be cut into blocks.
+LEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Moments are whole seconds. `slots` are of `seconds` each (the sandbox's time and the slack)."""
+
+    begins: int
+    seconds: int
+    slots: int
+    due: int
+
+    def next(self, now: float) -> int | None:
+        """The number of the first slot that has not begun yet; None when all have."""
+        number = max(0, math.ceil((now - self.begins) / self.seconds))
+        return number if number < self.slots else None
+
+    def begin(self, slot: int) -> int:
+        return self.begins + slot * self.seconds
+
+
+def schedule(*, now: float, busy_until: int, blocks: int, lanes: int, seconds: int, tick: int) -> Schedule:
+    """For a plan confirmed now, after all that were confirmed before it: `busy_until` is the last one's `due`.
+
+    One slot in ten is spare, and at least one: a worker that was restarted needs them.
+    """
+    begins, whole = max(math.ceil(now) + LEAD, busy_until), seconds + SLACK
+    rounds = math.ceil(blocks / lanes)
+    slots = rounds + max(1, math.ceil(rounds / 10))
+    due = math.ceil((begins + slots * whole) / tick) * tick
+    return Schedule(begins=begins, seconds=whole, slots=slots, due=due)
