@@ -6,6 +6,7 @@
           .price(epsilon=0.5, rows=tre.count())  what it would cost, and the errors to expect; or error=50: which epsilon
           .release("visits-by-sex", epsilon=0.5, rows=tre.count(), mean=tre.mean("mdvis", bounds=(0, 50)))
     tre.output("table-2", frame, context="…")   an output without noise: two people decide
+    tre.estimate("auc", value, bounds=(0.5, 1), epsilon=1)   any number, over blocks of people: tre submit … --blocks 200
     tre.watch("job-1a2b3c4d")                   a bar that moves with a job until it has ended, or waits for you
 
 The journey: explore the twin → `tre rehearse` (on the twin: fixes the plan and its price) → `tre submit` (confirms it) →
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         count_people,
         covariance,
         dataset,
+        estimate,
         found,
         histogram,
         linear_model,
@@ -53,6 +55,7 @@ __all__ = [
     "count_people",
     "covariance",
     "dataset",
+    "estimate",
     "found",
     "histogram",
     "linear_model",

@@ -135,7 +135,7 @@ def test_fewer_blocks_than_a_median_needs_are_known_beforehand():
 
 def draws(e, k, *, units, pure=False, times, spread=0.1, centre=0.3):
     """Combined values of blocks whose numbers are normal around `centre`."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(7)  # noqa: TID251  # the blocks of a simulation
     for _ in range(times):
         claims = rng.normal(centre, spread, k)
         yield blocks_combine.combine(e, [e.places([float(c)]) for c in claims], units=units, pure=pure)[0]

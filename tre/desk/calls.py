@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tre.desk.dataset import Dataset, Found
+from tre.desk.estimate import estimate
 from tre.desk.output import output
 from tre.desk.release import ReleasedValue
 from tre.desk.workspace import current
@@ -20,6 +21,7 @@ __all__ = [
     "count_people",
     "covariance",
     "dataset",
+    "estimate",
     "found",
     "histogram",
     "linear_model",

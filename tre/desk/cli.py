@@ -113,7 +113,9 @@ def _value(text: str) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else text
 
 
-def _submission(notebook: Path, project: str, parameters: tuple[tuple[str, str], ...], strip: bool) -> Submission:
+def _submission(
+    notebook: Path, project: str, parameters: tuple[tuple[str, str], ...], strip: bool, blocks: int | None
+) -> Submission:
     """The notebook's bytes, checked here as the gateway will check them."""
     from tre.rules import notebook as rules
 
@@ -127,7 +129,7 @@ def _submission(notebook: Path, project: str, parameters: tuple[tuple[str, str],
     given = _parameters(parameters)
     rules.check_parameters(rules.check(content), given)
     try:
-        return Submission(project=project, notebook=content.decode(), parameters=given)
+        return Submission(project=project, notebook=content.decode(), parameters=given, blocks=blocks)
     except ValueError:
         raise NotFound("project_unknown", "That is no project's name.", "Yours are in: tre login, tre budget") from None
 
@@ -136,6 +138,7 @@ _common = [
     click.argument("notebook", type=click.Path(path_type=Path)),
     click.option("--project", "-P", required=True, help="The project it is for."),
     click.option("-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter of the notebook."),
+    click.option("--blocks", type=click.IntRange(2), help="Run on so many blocks of people, for tre.estimate."),
     click.option("--strip", is_flag=True, help="Remove outputs from what is sent (your file stays as it is)."),
 ]
 
@@ -149,13 +152,13 @@ def common(function: Any) -> Any:
 @cli.command()
 @common
 @json_option
-def rehearse(notebook: Path, project: str, parameters: Any, strip: bool, show: Console) -> Any:
+def rehearse(notebook: Path, project: str, parameters: Any, blocks: int | None, strip: bool, show: Console) -> Any:
     """Rehearse a notebook on the twin: shows the plan, its price and the error to expect. Charges nothing.
 
     \b
     Example: tre rehearse analysis.ipynb --project visits
     """
-    view = _rehearsed(_client(), _submission(notebook, project, parameters, strip), show)
+    view = _rehearsed(_client(), _submission(notebook, project, parameters, strip, blocks), show)
     if all(c.affordable for c in view.costs):
         show.print(f"Nothing was charged. To let it go as it is: tre confirm {view.id}; else: tre withdraw {view.id}")
     return view
@@ -188,14 +191,17 @@ def _wait(client: Any, job: str, done: Any, show: Console) -> JobView:
 @click.option("--yes", is_flag=True, help="Confirm the plan without asking.")
 @click.option("--wait", is_flag=True, help="Wait until it is released, returned or rejected.")
 @json_option
-def submit(notebook: Path, project: str, parameters: Any, strip: bool, yes: bool, wait: bool, show: Console) -> Any:
+def submit(
+    notebook: Path, project: str, parameters: Any, blocks: int | None, strip: bool, yes: bool, wait: bool, show: Console
+) -> Any:
     """Rehearse, show the plan, and after your confirmation send it into the secure area.
 
     \b
     Example: tre submit analysis.ipynb --project visits -p year 2 --wait
+      tre submit forest.ipynb --project visits --blocks 200
     """
     client = _client()
-    view = _rehearsed(client, _submission(notebook, project, parameters, strip), show)
+    view = _rehearsed(client, _submission(notebook, project, parameters, strip, blocks), show)
     # What does not fit is refused below, with what would: no need to ask.
     fits = all(c.affordable for c in view.costs)
     if fits and not yes and not click.confirm("Confirm this plan? Its cost will be reserved.", err=True):

@@ -21,7 +21,7 @@ from tre.desk.pricing import Quote
 from tre.desk.release import Origin, Release
 from tre.desk.workspace import Workspace
 from tre.errors import RequestError
-from tre.messages import LABEL, DatasetInfo, World
+from tre.messages import LABEL, DatasetInfo
 from tre.statistics.aggregate import open_rows
 from tre.statistics.kinds import Reference, Statistic
 from tre.statistics.prepare import prepare
@@ -93,7 +93,7 @@ class Dataset:
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas frame: the twin's at the desk and in a rehearsal, the real ones inside the secure run."""
         frame: pd.DataFrame = self._table().to_pandas()
-        if self._workspace.world is World.RUN:
+        if self._workspace.world.real:
             return frame
         twin = TwinFrame(frame)
         twin.attrs["tre"] = self._says()
@@ -177,7 +177,7 @@ class Dataset:
             return _kept(Release(name, request, value.table, origin, self.info, value.release))
         with self._open() as connection:
             table = evaluate(connection, prepared)
-        origin = Origin.THROW_AWAY if self._workspace.world is World.RUN else Origin.SYNTHETIC
+        origin = Origin.THROW_AWAY if self._workspace.world.real else Origin.SYNTHETIC
         return _kept(Release(name, request, table, origin, self.info))
 
     def price(self, *, epsilon: float | None = None, error: Errors = None, **statistics: Statistic) -> Quote:
@@ -211,7 +211,7 @@ class Dataset:
 
     def advise(self, column: str, *, epsilon: float = 1.0, groups: int = 1) -> pd.DataFrame:
         """Bounds for a mean of `column`, tried on the twin: what each pair cuts off, and the noise it lets in."""
-        if self._workspace.world is World.RUN:
+        if self._workspace.world.real:
             raise RequestError("advice_outside", "Bounds are chosen on the twin.", "Take them from your rehearsal.")
         if column not in self.info.columns:
             raise RequestError("column_unknown", f"There is no column {column!r} here.", "See the dataset's display.")
@@ -223,7 +223,7 @@ class Dataset:
         return f"<tre dataset {self.info.id}: {self.info.title}; {len(self.info.columns)} columns; {self._world()}>"
 
     def _world(self) -> str:
-        return "real rows" if self._workspace.world is World.RUN else self._says()
+        return "real rows" if self._workspace.world.real else self._says()
 
     def _repr_html_(self) -> str:
         fields = {f.name: f for f in self.info.table.fields}
@@ -233,7 +233,7 @@ class Dataset:
             for n in self.info.columns
         )
         head = "<tr><th>column</th><th>type</th><th>meaning</th><th>declared values</th></tr>"
-        badge = "" if self._workspace.world is World.RUN else _badge(self._says())
+        badge = "" if self._workspace.world.real else _badge(self._says())
         return f"<b>{html.escape(self.info.title)}</b><br>{badge}<table>{head}{rows}</table>"
 
 

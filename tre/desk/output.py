@@ -15,7 +15,7 @@ import pandas as pd
 
 from tre.desk.workspace import current
 from tre.errors import RequestError
-from tre.messages import OutputKind, World
+from tre.messages import OutputKind
 
 
 class Output:
@@ -60,7 +60,7 @@ def output(name: str, thing: Any, *, context: str) -> Output:
         known = "RELEASED" if bundle.key_known else "UNVERIFIED, signed with a key that this desk does not know"
         badge = f"{known}: in {bundle.release}, made by that release's notebook, approved by two output checkers, without noise"
         return Output(name, kind, (bundle.folder / item.file).read_bytes(), badge)
-    if workspace.world is World.RUN:
+    if workspace.world.real:
         return Output(name, kind, content, "INSIDE: proposed for release, not yet decided")
     return Output(name, kind, content, "SYNTHETIC: this is what the twin gives")
 

@@ -23,7 +23,10 @@ def reviews(show: Console) -> Any:
     Example: tre reviews
     """
     found = needed().reviews()
-    rows = [(r.release, r.project, r.person, r.submitted, len(r.plan.requests), len(r.outputs)) for r in found]
+    rows = [
+        (r.release, r.project, r.person, r.submitted, len(r.plan.requests) + len(r.plan.estimates), len(r.outputs))
+        for r in found
+    ]
     show.print(
         table("Waiting for your vote", ("release", "project", "from", "submitted", "statistics", "outputs"), rows)
     )

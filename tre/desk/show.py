@@ -51,6 +51,7 @@ def plan(console: Console, view: JobView) -> None:
                 _requests(view.plan),
             )
         )
+    _blocks(console, view.plan)
     if view.plan.outputs:
         rows = [(o.name, o.kind.value, escape(o.context)) for o in view.plan.outputs]
         console.print(table("Outputs without noise: two people decide", ("output", "kind", "context"), rows))
@@ -79,6 +80,29 @@ def _requests(found: Plan) -> list[tuple[str, ...]]:
     return rows
 
 
+def _blocks(console: Console, found: Plan) -> None:
+    """The estimates over blocks, and how they are made."""
+    if found.blocks is None:
+        return
+    rows = []
+    for e in found.estimates:
+        cost = "0 (released before)" if e.replayed else f"{e.estimate.epsilon:g}"
+        noise = "" if e.ranks is None else f"{e.ranks:.3g} of {found.blocks.blocks} ranks"
+        noise = noise if e.error is None else f"± {e.error:.4g}"
+        low, high = e.estimate.bounds
+        how = f"{e.estimate.aggregator.value}, {low:g} to {high:g}, default {e.estimate.default:g}"
+        rows.append((e.name, how, str(e.estimate.size), cost, str(e.least_blocks), noise, e.interval))
+    columns = ("estimate", "how", "numbers", "epsilon", "blocks needed", "noise (95 %)", "interval")
+    console.print(table("Estimates over blocks, with noise", columns, rows))
+    b = found.blocks
+    console.print(
+        f"{b.blocks} blocks of people of {escape(b.population)} ({escape(', '.join(b.datasets))}), {b.seconds} seconds and "
+        f"{b.memory_mb} MB for each, {b.lanes} at once. The result comes at a moment fixed when you confirm."
+    )
+    for advice in b.advice:
+        console.print(f"Note: {escape(advice)}.")
+
+
 def failure(console: Console, found: Failure) -> None:
     console.print(f"[bold red]The rehearsal failed[/bold red] \\[{found.code}]: {escape(found.message)}")
     if found.traceback and found.code == "notebook_failed":
@@ -92,6 +116,8 @@ def job(console: Console, view: JobView) -> None:
         failure(console, view.failure)
     if view.run is not None:
         console.print(f"Its run on real rows: {view.run.value}")
+    if view.due is not None and not view.stage.final:
+        console.print(f"Its estimates over blocks are due at {view.due}, not before and not for any reason later.")
     if view.release is not None:
         label = "Release" if view.stage is Stage.RELEASED else "Release request"
         console.print(f"{label}: {view.release}")
@@ -174,6 +200,7 @@ def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | N
         )
     for r in info.plan.requests:
         console.print(escape(r.request.brief()), soft_wrap=True)
+    _blocks(console, info.plan)
     if info.plan.parameters:
         console.print(
             "\n[bold]Parameters[/bold] given at submission: they take the place of what the notebook's own cell says"

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tre.errors import VerificationFailed
-from tre.messages import DatasetInfo, Released, ReleasedOutput
+from tre.messages import DatasetInfo, Released, ReleasedEstimate, ReleasedOutput
 from tre.rules.canonical import digest_bytes
 from tre.statistics import linking
+from tre.statistics.blocks import Estimate
 from tre.statistics.request import Request
 
 
@@ -119,6 +120,16 @@ class Store:
             for item in json.loads((bundle.folder / "outputs.json").read_bytes())["outputs"]:
                 if item["name"] == name:
                     return ReleasedOutput.model_validate(item), bundle
+        return None
+
+    def released_estimate(self, name: str, estimate: Estimate) -> tuple[ReleasedEstimate, bool] | None:
+        """An estimate that was released under this name and asked for in the same words; by which notebook, its bundle
+        says."""
+        for bundle in self.bundles():
+            for item in json.loads((bundle.folder / "values.json").read_bytes()).get("estimates", []):
+                found = ReleasedEstimate.model_validate(item)
+                if (found.name, found.estimate) == (name, estimate):
+                    return found, bundle.key_known
         return None
 
     # The gateway

@@ -19,14 +19,17 @@ from tre.messages import (
     Balance,
     DatasetInfo,
     Emitted,
+    EmittedEstimate,
     EmittedOutput,
     EmittedRequest,
     Manifest,
     OutputKind,
     Released,
+    ReleasedEstimate,
     ReleasedOutput,
     World,
 )
+from tre.statistics.blocks import Estimate
 from tre.statistics.request import Request
 
 
@@ -40,13 +43,20 @@ class Workspace(Protocol):
     def balances(self, population: str) -> list[Balance]: ...
     def emit_request(self, name: str, request: Request) -> None: ...
     def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None: ...
+    def released_estimate(self, name: str, estimate: Estimate) -> tuple[ReleasedEstimate, bool] | None: ...
+    def emit_estimate(self, name: str, estimate: Estimate, claimed: list[float]) -> None: ...
 
 
 @functools.cache
 def current() -> Workspace:
     """The workspace of this process: a sandbox when the supervisor says so, else the desk."""
     if os.environ.get("TRE_WORLD") == "box":
-        return Box(Path(os.environ["TRE_DATA"]), Path(os.environ["TRE_OUTBOX"]))
+        box = Box(Path(os.environ["TRE_DATA"]), Path(os.environ["TRE_OUTBOX"]))
+        if box.world is World.BLOCK:
+            from tre.desk.block import Block
+
+            return Block(box.data, box.outbox)
+        return box
     return Desk(Store.default())
 
 
@@ -108,6 +118,12 @@ class Desk:
     def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None:
         pass
 
+    def released_estimate(self, name: str, estimate: Estimate) -> tuple[ReleasedEstimate, bool] | None:
+        return self.store.released_estimate(name, estimate)
+
+    def emit_estimate(self, name: str, estimate: Estimate, claimed: list[float]) -> None:
+        pass
+
 
 class Box:
     """A sandbox: /data holds the manifest and one file a dataset, /outbox takes what the notebook asks for."""
@@ -118,12 +134,16 @@ class Box:
         self.data, self.outbox = data, outbox
         self.requests: list[EmittedRequest] = []
         self.outputs: list[EmittedOutput] = []
+        self.estimates: list[EmittedEstimate] = []
+        self.opened: dict[str, None] = {}
 
     def info(self, dataset: str) -> DatasetInfo:
         try:
-            return self.manifest.datasets[dataset]
+            found = self.manifest.datasets[dataset]
         except KeyError:
             raise _no_dataset(dataset, self.manifest.datasets) from None
+        self.opened[dataset] = None
+        return found
 
     def rows(self, dataset: str) -> Path:
         return self.data / f"{dataset}.parquet"
@@ -150,14 +170,27 @@ class Box:
         self.outputs.append(EmittedOutput(name=name, kind=kind, context=context, file=file))
         self._write()
 
+    def released_estimate(self, name: str, estimate: Estimate) -> None:  # noqa: ARG002  # nor was an estimate
+        return None
+
+    def emit_estimate(self, name: str, estimate: Estimate, claimed: list[float]) -> None:  # noqa: ARG002  # of a block alone
+        self._unused(name)
+        self.estimates.append(EmittedEstimate(name=name, estimate=estimate))
+        self._write()
+
     def _unused(self, name: str) -> None:
-        if name in [r.name for r in self.requests] + [o.name for o in self.outputs]:
+        if name in {r.name for r in self.requests} | {o.name for o in self.outputs} | {e.name for e in self.estimates}:
             raise RequestError(
                 "name_taken", f"Something named {name!r} was already asked for.", "Give each release its own name."
             )
 
     def _write(self) -> None:
-        emitted = Emitted(requests=tuple(self.requests), outputs=tuple(self.outputs))
+        emitted = Emitted(
+            requests=tuple(self.requests),
+            outputs=tuple(self.outputs),
+            estimates=tuple(self.estimates),
+            opened=tuple(self.opened),
+        )
         (self.outbox / "emitted.json").write_bytes(emitted.model_dump_json().encode())
 
 

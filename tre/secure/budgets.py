@@ -45,7 +45,8 @@ def of_project(connection: sa.Connection, policies: Policies, project: str, *, a
 def costs(connection: sa.Connection, policies: Policies, plan: Plan, *, at: str) -> tuple[Cost, ...]:
     """What the plan costs each of its populations, beside the least that one of the accounts has left."""
     found = []
-    for population in dict.fromkeys(r.population for r in plan.requests):
+    mine = [r.population for r in plan.requests] + ([plan.blocks.population] if plan.blocks is not None else [])
+    for population in dict.fromkeys(mine):
         units = plan.costs.get(population, 0)
         accounts = ledger.accounts(connection, policies, population, plan.project, at=at)
         delta, left = accounts[0].delta, min(a.left_units for a in accounts)

@@ -45,7 +45,7 @@ from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.database import Database, tables
-from tre.secure.jobs import ended, runner
+from tre.secure.jobs import block_store, ended, runner
 from tre.secure.jobs.queue import Queue
 from tre.secure.settings import AreaFolder
 
@@ -228,7 +228,7 @@ class Services:
         permissions.need_running(project, self.context.today())
         job = self.queue.submit(
             person=person, project=submission.project, content=submission.notebook.encode(),
-            parameters=submission.parameters,
+            parameters=submission.parameters, blocks=submission.blocks,
         )  # fmt: skip
         self.wake()
         return self.job(person, job)
@@ -276,6 +276,7 @@ class Services:
         plan = Plan.model_validate_json(row.plan) if row.plan and not short else None
         shown = plan if stage is Stage.PLANNED else None
         costs = budgets.costs(connection, policies, shown, at=self.context.now()) if shown else ()
+        times = block_store.schedule_of(connection, row.id)
         decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED)
         return JobView(
             id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
@@ -283,6 +284,7 @@ class Services:
             updated=_utc(since), plan=plan, plan_digest=row.plan_digest, costs=costs,
             failure=Failure.model_validate_json(row.failure) if row.failure and not short else None,
             release=release, run=ended.for_desk(connection, policies, row, stage, self.context.seconds()),
+            due=_utc(times.due) if times is not None else None,
             comments=self._comments(connection, release) if release and decided else (),
         )  # fmt: skip
 
@@ -319,7 +321,7 @@ class Services:
                 charged[str(e.population)] = charged.get(str(e.population), 0) + int(e.rho_units)
         return ReleaseInfo(
             id=row.id, job=row.job, project=row.project, person=row.person, stage=stage, updated=_utc(since),
-            statistics=len(plan.requests), outputs=len(plan.outputs),
+            statistics=len(plan.requests) + len(plan.estimates), outputs=len(plan.outputs),
             charged={p: round(epsilon_of(u, policies.populations[p].lifetime.delta), 6) for p, u in charged.items()},
         )  # fmt: skip
 

@@ -151,6 +151,27 @@ run_ends = sa.Table(
     Column("told_from", BigInteger, nullable=False),
 )
 
+# Jobs whose notebook runs on blocks of people; from the confirmation on, when (rules.slots; seconds, UTC).
+block_jobs = sa.Table(
+    "block_jobs",
+    metadata,
+    Column("job", String(16), ForeignKey("jobs.id"), primary_key=True),
+    Column("blocks", Integer, nullable=False),
+    Column("begins", BigInteger),
+    Column("seconds", Integer),
+    Column("slots", Integer),
+    Column("due", BigInteger),
+)
+
+# What a block handed out, as places on the grids of its plan; until the release is drawn.
+block_claims = sa.Table(
+    "block_claims",
+    metadata,
+    Column("job", String(16), ForeignKey("jobs.id"), primary_key=True),
+    Column("block", Integer, primary_key=True, autoincrement=False),
+    Column("places", Text, nullable=False),
+)
+
 # The ledger: see secure.ledger. Values and states never go back (triggers in the migrations).
 ledger = sa.Table(
     "ledger",

@@ -36,7 +36,7 @@ class Claims:
         """Runs of workers that are gone go back to the queue; rehearsals and releases are free to be taken again."""
         absent = [w for w in leases.gone(self.context.area.folder("workers")) if w != self.worker]
         live = sa.select(tables.leases.c.job).where(
-            tables.leases.c.kind == Kind.RUN,
+            tables.leases.c.kind.in_((Kind.RUN, Kind.BLOCKS)),
             tables.leases.c.until > leases.now(self.context),
             tables.leases.c.worker.not_in(absent),
         )
@@ -56,6 +56,10 @@ class Claims:
         """Marked as running. The row is read after that: its `attempt` is this one."""
         return self._job(Kind.RUN, Job.QUEUED)
 
+    def blocks(self) -> tuple[Row, Lease] | None:
+        """A job whose notebook runs on blocks of people, marked as running; they have workers' time of their own."""
+        return self._job(Kind.BLOCKS, Job.QUEUED)
+
     def release(self, ready: Callable[[sa.Connection, Row], bool]) -> tuple[Row, Lease] | None:
         """The oldest release that can be taken a step on: in an open state, held by nobody, and `ready`."""
         open_states = (Release.CHECKING, Release.APPROVED, Release.RELEASING)
@@ -72,7 +76,7 @@ class Claims:
 
     def _job(self, kind: Kind, state: Job) -> tuple[Row, Lease] | None:
         with self.context.database.read() as connection:
-            if connection.execute(sa.select(j.c.id).where(j.c.state == state).limit(1)).first() is None:
+            if connection.execute(_waiting(kind, state).with_only_columns(j.c.id).limit(1)).first() is None:
                 return None
         with self.context.database.write() as connection:
             policies = policy_files.current(connection)
@@ -82,7 +86,7 @@ class Claims:
             lease = self._lease(connection, kind, str(job.id), str(job.project))
             self._turn(connection, kind, str(job.project))
             attempt = int(job.attempt) + 1
-            if kind is Kind.RUN:
+            if state is Job.QUEUED:
                 self.queue.move(connection, str(job.id), Job.QUEUED, Job.RUNNING, attempt=attempt)
             else:  # counted before it can end this process
                 connection.execute(j.update().where(j.c.id == job.id).values(attempt=attempt))
@@ -91,7 +95,7 @@ class Claims:
     def _next(self, connection: sa.Connection, kind: Kind, state: Job, policies: Policies) -> Row | None:
         held = leases.held(self.context, connection, kind)
         at_once, busy = Counter(str(h.project) for h in held), [str(h.job) for h in held]
-        waiting = sa.select(j).where(j.c.state == state, j.c.id.not_in(busy))
+        waiting = _waiting(kind, state).where(j.c.id.not_in(busy))
         served = {str(s.project): int(s.at) for s in connection.execute(sa.select(turns).where(turns.c.kind == kind))}
         projects = connection.execute(waiting.with_only_columns(j.c.project).distinct()).scalars().all()
         free = [p for p in projects if at_once[p] < limit(policies, p)]
@@ -110,6 +114,15 @@ class Claims:
         latest = connection.execute(sa.select(sa.func.max(turns.c.at)).where(turns.c.kind == kind)).scalar() or 0
         connection.execute(turns.delete().where(turns.c.project == project, turns.c.kind == kind))
         connection.execute(turns.insert().values(project=project, kind=kind, at=latest + 1))
+
+
+def _waiting(kind: Kind, state: Job) -> sa.Select[Any]:
+    """The jobs for this kind of work: blocks are run for those that have them, and for no others."""
+    query = sa.select(j).where(j.c.state == state)
+    if state is not Job.QUEUED:
+        return query
+    in_blocks = sa.select(tables.block_jobs.c.job)
+    return query.where(j.c.id.in_(in_blocks) if kind is Kind.BLOCKS else j.c.id.not_in(in_blocks))
 
 
 def limit(policies: Policies, project: str) -> int:

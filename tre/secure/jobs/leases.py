@@ -32,6 +32,7 @@ class Kind(StrEnum):
     REHEARSAL = "rehearsal"
     RUN = "run"
     RELEASE = "release"
+    BLOCKS = "blocks"
 
 
 @dataclass(frozen=True, kw_only=True)

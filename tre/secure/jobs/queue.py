@@ -24,7 +24,7 @@ from tre.secure import audit, ledger
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
-from tre.secure.jobs import leases
+from tre.secure.jobs import block_store, leases
 from tre.secure.jobs.leases import Lease
 
 t = tables.jobs
@@ -34,7 +34,9 @@ class Queue:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def submit(self, *, person: str, project: str, content: bytes, parameters: dict[str, Parameter]) -> str:
+    def submit(
+        self, *, person: str, project: str, content: bytes, parameters: dict[str, Parameter], blocks: int | None = None
+    ) -> str:
         """Store a checked notebook and queue its rehearsal; returns the job's id."""
         checked = notebooks.check(content)
         notebooks.check_parameters(checked, parameters)
@@ -52,6 +54,8 @@ class Queue:
                     parameters=json.dumps(parameters), submitted_at=at,
                 )
             )  # fmt: skip
+            if blocks is not None:
+                block_store.ask(connection, job, blocks)
             self.publish(connection, job, Stage.REHEARSING, at_once=True)
             detail = {"project": project, "notebook": name}
             audit.record(connection, at=at, person=person, event="job.submitted", subject=job, detail=detail)
@@ -110,7 +114,9 @@ class Queue:
                 )
             )
             ledger.reserve(connection, policies, _reservations(plan, release), at=at)
-            if not plan.run:
+            if plan.blocks is not None and plan.in_blocks:
+                block_store.fix(self.context, connection, job, plan.blocks, policies)
+            elif not plan.run:
                 self.move(connection, job, Job.QUEUED, Job.FINISHED)
             # The researcher has just done this: there is nothing to hide in it. All that follows is told on ticks.
             self.publish(connection, job, Stage.IN_PROGRESS if plan.automatic else Stage.IN_REVIEW, at_once=True)
@@ -226,4 +232,12 @@ def _reservations(plan: Plan, release: str) -> list[ledger.Reservation]:
         )
         for i, r in enumerate(plan.requests)
         if not r.replayed
+    ] + [
+        ledger.Reservation(
+            population=plan.blocks.population, project=plan.project, purpose="estimate", request_digest=e.digest,
+            dataset_version=block_store.version(plan), release=release, position=len(plan.requests) + i,
+            rho_units=e.rho_units, measure=e.measure,
+        )
+        for i, e in enumerate(plan.estimates)
+        if plan.blocks is not None and not e.replayed
     ]  # fmt: skip

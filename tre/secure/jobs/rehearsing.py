@@ -18,7 +18,7 @@ from tre.rules.policy import Policies
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
-from tre.secure.jobs import leases, runner
+from tre.secure.jobs import block_store, leases, runner
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.faults import OUR_FAULT, fault
 from tre.secure.jobs.leases import Lease
@@ -101,6 +101,7 @@ class Rehearsals:
             return self.planner.plan(
                 connection, policies, project=str(job.project), person=str(job.person), notebook=str(job.notebook),
                 parameters=json.loads(str(job.parameters)), emitted=ran.emitted,
+                blocks=block_store.asked(connection, str(job.id)),
             )  # fmt: skip
 
     def _failed(self, lease: Lease, failure: Failure, diagnostics: str) -> None:

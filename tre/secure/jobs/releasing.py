@@ -20,7 +20,7 @@ from tre.rules.policy import Policies
 from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
-from tre.secure.jobs import leases
+from tre.secure.jobs import block_store, leases
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Lease
@@ -39,6 +39,11 @@ Row = sa.Row[Any]
 def _waits_for_its_run(plan: str) -> bool:
     read = Plan.model_validate_json(plan)
     return read.run and not read.automatic  # what people approve includes how the run ended
+
+
+@functools.lru_cache(maxsize=1024)
+def _automatic(plan: str) -> bool:
+    return Plan.model_validate_json(plan).automatic
 
 
 class Releases:
@@ -63,9 +68,13 @@ class Releases:
         return True
 
     def _ready(self, connection: sa.Connection, release: Row) -> bool:
+        """What is let out by people goes to them at once; an estimate over blocks goes on at its moment, never before."""
+        job = self.queue.row(connection, str(release.job))
+        times = block_store.schedule_of(connection, str(release.job))
+        if times is not None and (release.state != Release.CHECKING or _automatic(str(job.plan))):
+            return self.context.seconds() >= times.due
         if release.state != Release.CHECKING:
             return True
-        job = self.queue.row(connection, str(release.job))
         return job.state not in (Job.QUEUED, Job.RUNNING) or not _waits_for_its_run(str(job.plan))
 
     def _advance(self, release: Row, lease: Lease) -> None:

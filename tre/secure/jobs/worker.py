@@ -1,7 +1,7 @@
 """The worker: lanes of threads that take work from the database until told to stop, and a pulse that keeps their leases.
 
 Guarantees: what reads real rows in a sandbox has lanes of its own, so that how long a run takes never delays a rehearsal
-or a statistic, and so tells nobody anything; several workers of one area never do one thing twice at once (leases); a
+or a statistic or a block, and so tells nobody anything; several workers of one area never do one thing twice at once (leases); a
 worker that is stopped finishes what it is at, or, where that takes too long, puts it back as if it had not begun.
 """
 
@@ -18,6 +18,7 @@ from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.jobs import leases
+from tre.secure.jobs.blocks import Blocks
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.engine import Engine
 from tre.secure.jobs.engines import for_runs
@@ -51,6 +52,7 @@ class Worker:
         self.claims = Claims(context, queue, self.presence.name)
         self.rehearsals = Rehearsals(context, queue, registry, planner, self.claims)
         self.runs = Runs(context, queue, registry, planner, self.claims)
+        self.blocks = Blocks(context, queue, registry, planner, self.claims)
         self.releases = Releases(context, queue, check, bundler, self.claims)
         self._lanes: list[Lane] = []
         self._stop = threading.Event()
@@ -63,6 +65,8 @@ class Worker:
         self._add("release", 1, self.releases.step, lambda: Local(jobs))
         self._add("rehearsal", rules.rehearsals, self.rehearsals.step, lambda: Local(jobs))
         self._add("run", rules.runs, self.runs.step, for_runs(area.engine if area else LocalEngine(), jobs))
+        # Apart from runs, whose length is theirs to choose: it must not move the slots of blocks.
+        self._add("blocks", 1, self.blocks.step, lambda: Local(jobs))
         self._pulse.start()
         for lane in self._lanes:
             lane.thread.start()
@@ -79,7 +83,7 @@ class Worker:
 
     def _idle(self, lane: Lane) -> None:
         """The first lane of a kind gets ready at once, another when it has had work: what stands ready takes memory."""
-        if lane.name.startswith("release") or not (lane.worked or lane.name.endswith("-0")):
+        if lane.name.startswith(("release", "blocks")) or not (lane.worked or lane.name.endswith("-0")):
             return
         area = self._area()
         if area is not None and area.queue.warm:

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 import tre
-from tre.messages import OutputKind, Plan, Released, ReleasedOutput, World
+from tre.messages import OutputKind, Plan, PlannedEstimate, Released, ReleasedEstimate, ReleasedOutput, World
 from tre.rules import receipt as receipts
 from tre.rules.accounting import epsilon_of
 from tre.rules.canonical import canonical_json, digest
@@ -28,7 +28,7 @@ from tre.rules.policy import Policies
 from tre.secure import audit, ledger
 from tre.secure.context import Context
 from tre.secure.database import tables
-from tre.secure.jobs import ended
+from tre.secure.jobs import block_store, ended
 from tre.secure.release import outputs
 from tre.secure.release.planning import Planner
 from tre.secure.settings import AreaFolder
@@ -63,9 +63,10 @@ class Bundler:
         self, connection: sa.Connection, release: str, plan: Plan, policies: Policies
     ) -> tuple[dict[str, bytes], dict[str, Any]]:
         values = [self._value(connection, plan, r.dataset_version, r.digest) for r in plan.requests]
+        estimated = [self._estimate(connection, plan, e.digest) for e in plan.estimates]
         entries = {int(e.position): e for e in ledger.entries(connection, release)}
         approved = [o for o in outputs.stored(connection, release) if o.sha256]
-        files = self._files(connection, plan, policies, values, approved)
+        files = self._files(connection, plan, policies, values, approved, estimated)
         votes = connection.execute(
             sa.select(tables.votes.c.person).where(tables.votes.c.release == release).order_by(tables.votes.c.person)
         )
@@ -98,7 +99,17 @@ class Bundler:
         run = ended.for_receipt(connection, policies, job, plan)
         if run is not None:
             statement["run"] = run.value
+        if plan.blocks is not None:
+            statement["blocks"] = plan.blocks.model_dump(mode="json")
+            statement["estimates"] = [
+                _estimated(self.context.area, plan, e, estimated[i], entries.get(len(plan.requests) + i), policies)
+                for i, e in enumerate(plan.estimates)
+            ]
         return files, statement
+
+    def _estimate(self, connection: sa.Connection, plan: Plan, name: str) -> ReleasedEstimate | None:
+        row = ledger.stored(connection, project=plan.project, version=block_store.version(plan), digest=name)
+        return ReleasedEstimate.model_validate_json(str(row.value)) if row is not None else None
 
     def _value(self, connection: sa.Connection, plan: Plan, version: str, request: str) -> Released | None:
         row = ledger.stored(connection, project=plan.project, version=version, digest=request)
@@ -111,17 +122,25 @@ class Bundler:
         policies: Policies,
         values: list[Released | None],
         approved: list[sa.Row[Any]],
+        estimated: list[ReleasedEstimate | None],
     ) -> dict[str, bytes]:
         there = [v for v in values if v is not None]
+        over_blocks = [v for v in estimated if v is not None]
         area = self.context.area
         files = {
-            "values.json": canonical_json({"released": [v.model_dump(mode="json") for v in there]}),
+            "values.json": canonical_json(
+                {
+                    "released": [v.model_dump(mode="json") for v in there],
+                    "estimates": [v.model_dump(mode="json") for v in over_blocks],
+                }
+            ),
             "plan.json": canonical_json(plan.model_dump(mode="json")),
             "notebook.ipynb": (area.folder("notebooks") / f"{plan.notebook}.ipynb").read_bytes(),
         }
         for planned, value in zip(plan.requests, values, strict=True):
             if value is not None:
                 files[f"values/{planned.name}.csv"] = _csv(value.table)
+        files |= {f"values/{v.name}.csv": _estimate_csv(v) for v in over_blocks}
         public = []
         for o in approved:
             name = f"outputs/{o.name}.{OutputKind(o.kind).suffix}"
@@ -130,7 +149,7 @@ class Bundler:
             public.append(item.model_dump(mode="json"))
         files["outputs.json"] = canonical_json({"outputs": public})
         infos = self.planner.manifest(connection, policies, plan.project, World.DESK, versions=plan.datasets).datasets
-        for name in {r.request.dataset for r in plan.requests}:
+        for name in {r.request.dataset for r in plan.requests} | set(plan.blocks.datasets if plan.blocks else ()):
             files[f"datasets/{name}.json"] = canonical_json(infos[name].model_dump(mode="json"))
         return files
 
@@ -164,6 +183,43 @@ def _statistic(
         "mechanisms": [m.model_dump(mode="json") for m in value.table.mechanisms] if value is not None else [],
         "table": value.table.digest if value is not None else None,
     }
+
+
+def _estimated(
+    area: AreaFolder,
+    plan: Plan,
+    planned: PlannedEstimate,
+    value: ReleasedEstimate | None,
+    entry: sa.Row[Any] | None,
+    policies: Policies,
+) -> dict[str, Any]:
+    if plan.blocks is None:
+        raise RuntimeError("a plan with estimates has blocks")
+    delta = policies.populations[plan.blocks.population].lifetime.delta
+    charged = entry is not None and entry.state in (Charge.RELEASED, Charge.LOST)
+    return {
+        "name": planned.name,
+        "estimate": planned.digest,
+        "population": plan.blocks.population,
+        "state": "released" if value is not None else "lost: charged and drawn, interrupted before it was stored",
+        "first_released_in": value.release if value is not None else None,
+        "charged_rho": f"{planned.rho_units if charged else 0}e-12",
+        "charged_epsilon": round(epsilon_of(planned.rho_units, delta), 6) if charged else 0,
+        "delta": delta,
+        "ledger_entry": area.identifier("ledger", str(entry.id)) if charged and entry is not None else None,
+        "guarantee": "differential privacy: the notebook ran on disjoint blocks of people, each in a sandbox of its own; one "
+        "person changes one block's numbers, combined with OpenDP's noise",
+        "value": digest(value.model_dump(mode="json")) if value is not None else None,
+    }
+
+
+def _estimate_csv(found: ReleasedEstimate) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["estimate", "number", "value", "low", "high"])
+    for i, (value, low, high) in enumerate(zip(found.values, found.low, found.high, strict=True)):
+        writer.writerow([found.name, i, value, *("" if end is None else end for end in (low, high))])
+    return buffer.getvalue().encode()
 
 
 def _csv(table: Table) -> bytes:

@@ -8,9 +8,7 @@ spending is told in one way only, as lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-import sqlalchemy as sa
+from collections.abc import Mapping
 
 from tre.messages import DatasetInfo, Plan, PlannedRequest, Released
 from tre.rules.ledger import Charge
@@ -18,6 +16,7 @@ from tre.rules.policy import Policies
 from tre.secure import ledger
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
+from tre.secure.release.estimates import Estimates, Hold, Report
 from tre.statistics.aggregate import open_rows
 from tre.statistics.kinds import Reference
 from tre.statistics.prepare import Prepared, prepare
@@ -25,16 +24,13 @@ from tre.statistics.references import resolve, value_of
 from tre.statistics.result import evaluate
 from tre.statistics.table import Table
 
-Report = Callable[[str, str], None]
-# Called in each transaction that moves a charge; raises Conflict where another worker has taken the release over.
-Hold = Callable[[sa.Connection], None]
-
 
 class Check:
     def __init__(self, context: Context, registry: Registry, report: Report) -> None:
         self.context = context
         self.registry = registry
         self.report = report  # (event, detail) for the operator's log
+        self.estimates = Estimates(context, report)
 
     def run(self, release: str, plan: Plan, policies: Policies, *, hold: Hold) -> None:
         """Every reserved charge of the release becomes released, given back or lost. Safe to call again after a crash."""
@@ -42,7 +38,13 @@ class Check:
         with self.context.database.read() as connection:
             waiting = [e for e in ledger.entries(connection, release) if e.state == Charge.RESERVED]
         for entry in waiting:
-            self._one(int(entry.id), release, plan, plan.requests[int(entry.position)], policies, hold)
+            position = int(entry.position)
+            if position < len(plan.requests):
+                self._one(int(entry.id), release, plan, plan.requests[position], policies, hold)
+            else:
+                planned = plan.estimates[position - len(plan.requests)]
+                self.estimates.draw(int(entry.id), release, plan, planned, hold)
+        self.estimates.forget(release)
 
     def _earlier(self, project: str, version: str, reference: Reference) -> float | None:
         """The value referred to, if it was released from this version to this project; lost or drowned ones are None."""

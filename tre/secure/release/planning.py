@@ -19,6 +19,7 @@ from tre.messages import (
     Manifest,
     Parameter,
     Plan,
+    PlannedEstimate,
     PlannedOutput,
     PlannedRequest,
     Released,
@@ -30,6 +31,7 @@ from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
+from tre.secure.release import estimates
 from tre.statistics import linking
 from tre.statistics.aggregate import open_rows
 from tre.statistics.prepare import Prepared, prepare
@@ -77,6 +79,7 @@ class Planner:
         query = sa.select(t).where(
             t.c.project == project,
             t.c.state == "released",
+            t.c.purpose == "release",
             t.c.dataset_version.in_(versions),
             t.c.release.in_(published),
         )
@@ -93,13 +96,14 @@ class Planner:
         notebook: str,
         parameters: dict[str, Parameter],
         emitted: Emitted,
+        blocks: int | None = None,
     ) -> Plan:
         """Raises RequestError for whatever the emitted requests may not ask."""
-        if not emitted.requests and not emitted.outputs:
+        if not emitted.requests and not emitted.outputs and not emitted.estimates:
             raise RequestError(
                 "plan_empty",
-                "The notebook asks for nothing: it has no release and no output.",
-                "Call .release(…) on a dataset, or tre.output(…).",
+                "The notebook asks for nothing: it has no release, no estimate and no output.",
+                "Call .release(…) on a dataset, tre.estimate(…) or tre.output(…).",
             )
         _refuse_clutter(emitted)
         infos = self.manifest(connection, policies, project, World.REHEARSAL).datasets
@@ -125,13 +129,29 @@ class Planner:
         for r in requests:
             if not r.replayed:
                 costs[r.population] = costs.get(r.population, 0) + r.rho_units
+        versions = {name: info.version for name, info in infos.items()}
+        cut = estimates.block_plan(policies, infos, emitted, blocks)
+        found: tuple[PlannedEstimate, ...] = ()
+        if cut is not None:
+            found = estimates.planned(
+                connection,
+                policies,
+                emitted,
+                cut,
+                project=project,
+                notebook=notebook,
+                parameters=parameters,
+                versions=versions,
+            )
+            new = sum(e.rho_units for e in found if not e.replayed)
+            costs |= {cut.population: costs.get(cut.population, 0) + new} if new else {}
         outputs = tuple(PlannedOutput(name=o.name, kind=o.kind, context=o.context) for o in emitted.outputs)
         return Plan(
             project=project, person=person, notebook=notebook, parameters=parameters,
-            datasets={name: info.version for name, info in infos.items()},
+            datasets=versions, estimates=found, blocks=cut,
             policy=policy_files.policy_digest(policies), requests=tuple(requests), outputs=outputs, costs=costs,
             automatic=not outputs and _within(policies, project, costs),
-            run=bool(outputs) or _run_rule(policies, project) is RunRule.ALWAYS,
+            run=cut is None and (bool(outputs) or _run_rule(policies, project) is RunRule.ALWAYS),
         )  # fmt: skip
 
     def _rehearse(self, prepared: Prepared, infos: Mapping[str, DatasetInfo]) -> None:
@@ -183,7 +203,12 @@ def _planned(name: str, prepared: Prepared, request: Request, info: DatasetInfo,
 
 def _refuse_clutter(emitted: Emitted) -> None:
     """A sandbox may have written the list itself: names must differ, also as files, and the whole must stay small."""
-    names = [n.casefold() for n in (*(r.name for r in emitted.requests), *(o.name for o in emitted.outputs))]
+    asked = (
+        *(r.name for r in emitted.requests),
+        *(o.name for o in emitted.outputs),
+        *(e.name for e in emitted.estimates),
+    )
+    names = [n.casefold() for n in asked]
     if len(set(names)) < len(names):
         raise RequestError(
             "name_taken",

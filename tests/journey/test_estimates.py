@@ -1,0 +1,117 @@
+"""Estimates over blocks through the whole journey: an honest value, at its moment and not before, whatever a block does."""
+
+import calendar
+import json
+import re
+import time
+
+import pytest
+
+from .conftest import Area, notebook
+from .test_journey import replay
+
+pytestmark = pytest.mark.slow
+
+# Person 7 has 50 visits where the secret bit is set, none where not; nobody else has more than 8. In her block alone, the
+# notebook sleeps through its time, having written whatever it could.
+SLEEPS = """import time
+import tre
+toy = tre.dataset("toy")
+df = toy.to_pandas()
+if df["visits"].max() == 50 and len(df) < 600:
+    open("/outbox/claims.json", "w").write('{"mean-age": [199], "both": [1, 1], "more": [7]}')
+    print("she is here")
+    time.sleep(1000)
+tre.estimate("both", [df["age"].median(), 150], bounds=(0, 200), epsilon=30, grid=101, aggregator="mean")
+tre.estimate("mean-age", df["age"].mean(), bounds=(0, 200), epsilon=30, grid=101)"""
+BUDGET = {"epsilon": 100, "delta": 1e-6}
+CHANGES = {
+    "population": {"lifetime": BUDGET}, "visits": {"allowances": {"toy-people": BUDGET}},
+    "others": {"allowances": {"toy-people": BUDGET}},
+    "area": {"review": {"automatic_epsilon": 100}, "blocks": {"seconds": 15, "lanes": 4}},
+}  # fmt: skip
+DIFFER = re.compile(r"^(job|rel)-[0-9a-f]+$|^[0-9a-f]{16,}$|^\d{4}-\d\d-\d\dT[\d:]+Z$")
+
+
+def masked(value):
+    """What is left when names, digests and times are the same for all, and of the noisy numbers only which there are."""
+    if isinstance(value, dict):
+        noisy = {"values", "low", "high"}
+        return {k: [n is None for n in v] if k in noisy else masked(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [masked(v) for v in value]
+    return "*" if isinstance(value, str) and DIFFER.match(value) else value
+
+
+def followed(area, view):
+    """Each view that differs from the one before, masked; nothing of the release is seen before its moment."""
+    seen, client, deadline = [], area.client("ada"), time.monotonic() + 300
+    due = calendar.timegm(time.strptime(view["due"], "%Y-%m-%dT%H:%M:%SZ"))
+    while True:
+        found = client.job(view["id"])
+        if not seen or masked(found.model_dump(mode="json")) != seen[-1]:
+            seen.append(masked(found.model_dump(mode="json")))
+        if found.stage.final:
+            assert time.time() >= due
+            return seen
+        assert time.monotonic() < deadline, area.log()
+        time.sleep(0.1)
+
+
+def test_estimates_come_at_their_moment_and_a_hostile_block_changes_only_their_noise(tmp_path):
+    areas, views, seen, files = [], [], [], []
+    try:
+        for secret in (0, 1):
+            (tmp_path / str(secret)).mkdir()
+            areas.append(Area(tmp_path / str(secret), secret=secret, **CHANGES).start())
+        for area in areas:
+            path = area.root / "notebook.ipynb"
+            path.write_text(notebook(SLEEPS))
+            views.append(area.desk("submit", path, "--project", "visits", "--blocks", "8", "--yes")[0])
+        for area, view in zip(areas, views, strict=True):
+            seen.append(followed(area, view))
+            area.desk("fetch", view["release"], area.root / "results")
+            files.append({p.name: p.read_text() for p in (area.root / "results").rglob("*.json")})
+
+        assert seen[0] == seen[1]
+        assert files[0].keys() == files[1].keys()
+        for name in files[0].keys() - {"manifest.json"}:
+            assert masked(json.loads(files[0][name])) == masked(json.loads(files[1][name])), name
+
+        for area, found in zip(areas, files, strict=True):
+            mean_age = json.loads(found["values.json"])["estimates"][1]
+            assert mean_age["name"] == "mean-age"
+            assert mean_age["values"][0] == pytest.approx(47, abs=15)  # the default is 100
+            _nothing_is_left(area)
+
+        _replayed(areas[1], json.loads(files[1]["values.json"])["estimates"][1]["values"][0], tmp_path)
+    finally:
+        for area in areas:
+            area.stop()
+
+
+def _nothing_is_left(area):
+    services = area.services()
+    with services.context.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM block_claims").scalar() == 0
+        assert connection.exec_driver_sql("SELECT count(*) FROM leases").scalar() == 0
+        assert set(connection.exec_driver_sql("SELECT state FROM jobs").scalars()) == {"finished"}
+        assert set(connection.exec_driver_sql("SELECT state FROM ledger WHERE project = 'visits'").scalars()) == {
+            "released"
+        }
+    services.close()
+    assert not list((area.root / "area" / "jobs").glob("*/blocks"))
+
+
+def _replayed(area, value, folder):
+    """The same notebook at the desk shows the released number; submitted again, it costs nothing and runs nowhere."""
+    path = area.root / "notebook.ipynb"
+    area.desk("verify", area.root / "results")
+    area.desk("twin", "toy")
+    shown = replay(path, area.root / "desk-ada", folder)
+    assert "RELEASED" in shown
+    assert f"{value:.6g}" in shown
+    again, _ = area.desk("submit", path, "--project", "visits", "--blocks", "8", "--yes", "--wait")
+    assert again["stage"] == "released"
+    assert again["plan"]["costs"] == {}
+    assert again["due"] is None

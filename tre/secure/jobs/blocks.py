@@ -1,0 +1,177 @@
+"""Blocks: one notebook on each of k blocks of people, each in a fresh sandbox of its own, in slots of time fixed beforehand.
+
+Guarantees: a sandbox finds the manifest of a block (declared facts, no version, no number of anything), the rows of one
+block, and the notebook; nothing that another block wrote, and nothing that tells when another block ended, as a block
+begins with its slot and never before. What it hands out is parsed here, becomes places on the frozen grid, and is read by
+the combiner alone (secure.release.estimates). A block that fails, is late or says nothing that fits has the default's
+places. Interrupted work goes on with the blocks that are left, in the slots that are left; at the moment that was fixed
+at confirmation it is over. Not guaranteed: that blocks which run at once, or after each other on one machine, cannot feel
+each other through the machine itself (its load, caches, free space and counters of the kernel).
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from tre.errors import Conflict
+from tre.messages import BlockPlan, Manifest, Plan, World
+from tre.rules import policy
+from tre.rules.lifecycle import Job
+from tre.rules.slots import Schedule
+from tre.secure import policies as policy_files
+from tre.secure.context import Context
+from tre.secure.data.partition import Source, partition
+from tre.secure.data.registry import Registry
+from tre.secure.jobs import block_store, collect, leases, runner
+from tre.secure.jobs.claims import Claims
+from tre.secure.jobs.faults import fault
+from tre.secure.jobs.leases import Lease
+from tre.secure.jobs.local import Local
+from tre.secure.jobs.queue import Queue
+from tre.secure.jobs.work import Lane
+from tre.secure.release.planning import Planner, need_allowed
+
+log = logging.getLogger("tre.worker")
+Row = sa.Row[Any]
+
+MAX_CLAIMS = 2**18
+OUTBOX_MB = 16
+# What stands for a version in a block: the real one is named by all rows.
+NO_VERSION = "block"
+
+
+class Blocks:
+    def __init__(self, context: Context, queue: Queue, registry: Registry, planner: Planner, claims: Claims) -> None:
+        self.context, self.queue, self.registry = context, queue, registry
+        self.planner, self.claims = planner, claims
+
+    def step(self, lane: Lane) -> bool:
+        """The blocks of one job, to their end."""
+        claimed = self.claims.blocks()
+        if claimed is None:
+            return False
+        job, lease = claimed
+        with lane.holding(lease):
+            try:
+                self._one(job, lease, lane)
+            except Conflict:  # withdrawn meanwhile, or taken over
+                log.info("the blocks of %s are no longer ours", job.id)
+            finally:
+                with self.context.database.write() as connection:
+                    leases.drop(connection, lease)
+        return True
+
+    def _one(self, job: Row, lease: Lease, lane: Lane) -> None:
+        plan = Plan.model_validate_json(str(job.plan))
+        folder = self.context.area.folder("jobs") / str(job.id) / "blocks"
+        with self.context.database.read() as connection:
+            times = block_store.schedule_of(connection, str(job.id))
+        if times is None or plan.blocks is None:
+            raise RuntimeError("a job of blocks has a schedule")
+        try:
+            self._all(job, plan, plan.blocks, times, folder, lease, lane)
+        except Conflict:
+            raise
+        except Exception as error:  # ours: tried again while there are slots
+            log.error("the blocks of %s were interrupted: %s", job.id, fault(error))
+            lane.cancelled.wait(1)
+            if times.next(self.context.seconds()) is not None and not lane.cancelled.is_set():
+                self.queue.run_again(lease, counts=False)
+                return
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._until(times.due, lane)
+        if lane.cancelled.is_set():
+            if lane.draining:
+                self.queue.run_again(lease, counts=False)
+            return
+        with self.context.database.write() as connection:
+            leases.need(connection, lease)
+            self.queue.move(connection, str(job.id), Job.RUNNING, Job.FINISHED)
+
+    def _all(
+        self, job: Row, plan: Plan, blocks: BlockPlan, times: Schedule, folder: Path, lease: Lease, lane: Lane
+    ) -> None:
+        with self.context.database.read() as connection:
+            done = block_store.done(connection, str(job.id))
+        left = [number for number in range(blocks.blocks) if number not in done]
+        if not left or times.next(self.context.seconds()) is None:
+            return
+        manifest = self._lay_out(plan, blocks, folder)
+        while left and not lane.cancelled.is_set():
+            slot = times.next(self.context.seconds())
+            if slot is None:
+                return
+            now, left = left[: blocks.lanes], left[blocks.lanes :]
+            self._until(times.begin(slot), lane)
+            threads = [
+                threading.Thread(
+                    target=self._block, args=(number, job, plan, blocks, manifest, folder, lease, lane), daemon=True
+                )
+                for number in now
+            ]  # a sandbox ends with the thread that started it
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def _lay_out(self, plan: Plan, blocks: BlockPlan, folder: Path) -> Manifest:
+        """The rows of every block in a folder of its own, and what a sandbox is told: the same for all."""
+        with self.context.database.read() as connection:
+            need_allowed(connection, plan)
+            policies = policy_files.by_digest(connection, plan.policy)
+            manifest = self.planner.manifest(connection, policies, plan.project, World.BLOCK, versions=plan.datasets)
+        infos = {name: manifest.datasets[name] for name in blocks.datasets}
+        sources = {
+            name: Source(rows=self.registry.rows(name, info.version), unit=info.table.unit.field, columns=info.columns)
+            for name, info in infos.items()
+        }
+        shutil.rmtree(folder, ignore_errors=True)
+        key = self.context.area.derived_key("blocks")
+        partition(folder / "rows", sources, key=key, population=blocks.population, k=blocks.blocks)
+        told = {name: info.model_copy(update={"version": NO_VERSION}) for name, info in infos.items()}
+        return Manifest(world=World.BLOCK, project=plan.project, datasets=told, released={})
+
+    def _block(
+        self, number: int, job: Row, plan: Plan, blocks: BlockPlan, manifest: Manifest, folder: Path, lease: Lease, lane: Lane
+    ) -> None:  # fmt: skip
+        own, engine, claimed = folder / f"run-{number}", Local(folder), None
+        try:
+            ran = runner.run(
+                own, manifest=manifest, engine=engine, cancelled=lane.cancelled, limits=limits(blocks),
+                files={name: folder / "rows" / str(number) / f"{name}.parquet" for name in blocks.datasets},
+                notebook=self.queue.notebook(plan.notebook), parameters=str(job.parameters),
+            )  # fmt: skip
+            claimed = collect.read(ran.outbox, "claims.json", max_bytes=MAX_CLAIMS)
+        except Exception as error:  # whatever it was: this block says nothing
+            log.error("a block of %s failed: %s", job.id, fault(error))
+        finally:
+            engine.close()
+            shutil.rmtree(own, ignore_errors=True)
+        if not lane.cancelled.is_set():
+            self._keep(number, str(job.id), block_store.places(plan, claimed), lease)
+
+    def _keep(self, number: int, job: str, found: dict[str, tuple[int, ...]], lease: Lease) -> None:
+        try:
+            with self.context.database.write() as connection:
+                leases.need(connection, lease)
+                block_store.keep(connection, job, number, found)
+        except Exception as error:
+            log.error("a block of %s was not kept: %s", job, fault(error))
+
+    def _until(self, moment: int, lane: Lane) -> None:
+        """Until then, by the clock of the area; or until the lane is to end."""
+        while not lane.cancelled.is_set() and (left := moment - self.context.seconds()) > 0:
+            lane.cancelled.wait(min(left, 1.0))
+
+
+def limits(blocks: BlockPlan) -> policy.Sandbox:
+    return policy.Sandbox(
+        wall_seconds=blocks.seconds, cpu_seconds=blocks.seconds, memory_mb=blocks.memory_mb, outbox_mb=OUTBOX_MB
+    )
