@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 # Of each slot, after a sandbox's time is up: seconds for it to end, and for the next to be laid out.
 SLACK = 2
-# Seconds from a confirmation to the first slot: for the rows to be cut into blocks.
+# Seconds before the first slot: for the rows to be cut into blocks.
 LEAD = 2
 
 
@@ -25,9 +25,9 @@ class Schedule:
     slots: int
     due: int
 
-    def next(self, now: float) -> int | None:
-        """The number of the first slot that has not begun yet; None when all have."""
-        number = max(0, math.ceil((now - self.begins) / self.seconds))
+    def next(self, now: float, used: int = -1) -> int | None:
+        """The number of the first slot that has not begun yet, and comes after the one `used`; None when there is none."""
+        number = max(used + 1, 0, math.ceil((now - self.begins) / self.seconds))
         return number if number < self.slots else None
 
     def begin(self, slot: int) -> int:
@@ -39,7 +39,7 @@ def schedule(*, now: float, busy_until: int, blocks: int, lanes: int, seconds: i
 
     One slot in ten is spare, and at least one: a worker that was restarted needs them.
     """
-    begins, whole = max(math.ceil(now) + LEAD, busy_until), seconds + SLACK
+    begins, whole = max(math.ceil(now), busy_until) + LEAD, seconds + SLACK
     rounds = math.ceil(blocks / lanes)
     slots = rounds + max(1, math.ceil(rounds / 10))
     due = math.ceil((begins + slots * whole) / tick) * tick

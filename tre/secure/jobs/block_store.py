@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tre.messages import BlockPlan, Plan
 from tre.rules.canonical import digest
-from tre.rules.lifecycle import Job
+from tre.rules.lifecycle import FINAL_RELEASES, Job
 from tre.rules.policy import Policies
 from tre.rules.slots import Schedule, schedule
 from tre.secure.context import Context
@@ -53,6 +53,12 @@ def done(connection: sa.Connection, job: str) -> set[int]:
 def job_of(connection: sa.Connection, release: str) -> str:
     r = tables.releases
     return str(connection.execute(sa.select(r.c.job).where(r.c.id == release)).scalar_one())
+
+
+def is_over(connection: sa.Connection, job: str) -> bool:
+    """Whether nothing will be drawn for it any more."""
+    r = tables.releases
+    return connection.execute(sa.select(r.c.state).where(r.c.job == job)).scalar() in FINAL_RELEASES
 
 
 def forget(connection: sa.Connection, job: str) -> None:

@@ -94,6 +94,8 @@ class Blocks:
         with self.context.database.write() as connection:
             leases.need(connection, lease)
             self.queue.move(connection, str(job.id), Job.RUNNING, Job.FINISHED)
+            if block_store.is_over(connection, str(job.id)):  # decided against meanwhile
+                block_store.forget(connection, str(job.id))
 
     def _all(
         self, job: Row, plan: Plan, blocks: BlockPlan, times: Schedule, folder: Path, lease: Lease, lane: Lane
@@ -104,10 +106,12 @@ class Blocks:
         if not left or times.next(self.context.seconds()) is None:
             return
         manifest = self._lay_out(plan, blocks, folder)
+        used = -1
         while left and not lane.cancelled.is_set():
-            slot = times.next(self.context.seconds())
+            slot = times.next(self.context.seconds(), used)
             if slot is None:
                 return
+            used = slot
             now, left = left[: blocks.lanes], left[blocks.lanes :]
             self._until(times.begin(slot), lane)
             threads = [

@@ -57,8 +57,20 @@ class Claims:
         return self._job(Kind.RUN, Job.QUEUED)
 
     def blocks(self) -> tuple[Row, Lease] | None:
-        """A job whose notebook runs on blocks of people, marked as running; they have workers' time of their own."""
-        return self._job(Kind.BLOCKS, Job.QUEUED)
+        """The job whose slots come next, marked as running: the order was fixed by their confirmations."""
+        b = tables.block_jobs
+        waiting = sa.select(j).join(b, b.c.job == j.c.id).where(j.c.state == Job.QUEUED).order_by(b.c.begins, j.c.id)
+        with self.context.database.read() as connection:
+            if connection.execute(waiting.limit(1)).first() is None:
+                return None
+        with self.context.database.write() as connection:
+            job = connection.execute(waiting.limit(1)).first()
+            if job is None:
+                return None
+            lease = self._lease(connection, Kind.BLOCKS, str(job.id), str(job.project))
+            attempt = int(job.attempt) + 1
+            self.queue.move(connection, str(job.id), Job.QUEUED, Job.RUNNING, attempt=attempt)
+            return self.queue.row(connection, str(job.id)), lease
 
     def release(self, ready: Callable[[sa.Connection, Row], bool]) -> tuple[Row, Lease] | None:
         """The oldest release that can be taken a step on: in an open state, held by nobody, and `ready`."""
@@ -76,7 +88,7 @@ class Claims:
 
     def _job(self, kind: Kind, state: Job) -> tuple[Row, Lease] | None:
         with self.context.database.read() as connection:
-            if connection.execute(_waiting(kind, state).with_only_columns(j.c.id).limit(1)).first() is None:
+            if connection.execute(_waiting(state).with_only_columns(j.c.id).limit(1)).first() is None:
                 return None
         with self.context.database.write() as connection:
             policies = policy_files.current(connection)
@@ -86,7 +98,7 @@ class Claims:
             lease = self._lease(connection, kind, str(job.id), str(job.project))
             self._turn(connection, kind, str(job.project))
             attempt = int(job.attempt) + 1
-            if state is Job.QUEUED:
+            if kind is Kind.RUN:
                 self.queue.move(connection, str(job.id), Job.QUEUED, Job.RUNNING, attempt=attempt)
             else:  # counted before it can end this process
                 connection.execute(j.update().where(j.c.id == job.id).values(attempt=attempt))
@@ -95,7 +107,7 @@ class Claims:
     def _next(self, connection: sa.Connection, kind: Kind, state: Job, policies: Policies) -> Row | None:
         held = leases.held(self.context, connection, kind)
         at_once, busy = Counter(str(h.project) for h in held), [str(h.job) for h in held]
-        waiting = _waiting(kind, state).where(j.c.id.not_in(busy))
+        waiting = _waiting(state).where(j.c.id.not_in(busy))
         served = {str(s.project): int(s.at) for s in connection.execute(sa.select(turns).where(turns.c.kind == kind))}
         projects = connection.execute(waiting.with_only_columns(j.c.project).distinct()).scalars().all()
         free = [p for p in projects if at_once[p] < limit(policies, p)]
@@ -116,13 +128,10 @@ class Claims:
         connection.execute(turns.insert().values(project=project, kind=kind, at=latest + 1))
 
 
-def _waiting(kind: Kind, state: Job) -> sa.Select[Any]:
-    """The jobs for this kind of work: blocks are run for those that have them, and for no others."""
+def _waiting(state: Job) -> sa.Select[Any]:
+    """The jobs in this state; of those to be run, the ones that run on all rows."""
     query = sa.select(j).where(j.c.state == state)
-    if state is not Job.QUEUED:
-        return query
-    in_blocks = sa.select(tables.block_jobs.c.job)
-    return query.where(j.c.id.in_(in_blocks) if kind is Kind.BLOCKS else j.c.id.not_in(in_blocks))
+    return query if state is not Job.QUEUED else query.where(j.c.id.not_in(sa.select(tables.block_jobs.c.job)))
 
 
 def limit(policies: Policies, project: str) -> int:

@@ -152,6 +152,7 @@ class Queue:
                 if before in (Job.QUEUED, Job.RUNNING):
                     self.move(connection, job, before, Job.CANCELLED, who=Actor.RESEARCHER, person=person)
             leases.drop_job(connection, job)
+            block_store.forget(connection, job)
             self.publish(connection, job, Stage.WITHDRAWN, at_once=True)
 
     def _withdraw_release(self, connection: sa.Connection, job: str, person: str) -> None:

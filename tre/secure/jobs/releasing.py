@@ -125,5 +125,6 @@ class Releases:
                     ledger.give_back(connection, int(entry.id), at=at)
                 elif entry.state == Charge.SPENT:
                     ledger.lose(connection, int(entry.id), at=at)
+            block_store.forget(connection, lease.job)
             review.move(self.context, connection, release, Release.FAILED)
             self.queue.publish(connection, lease.job, Stage.FAILED)

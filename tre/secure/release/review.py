@@ -23,7 +23,7 @@ from tre.secure import audit, ledger
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
-from tre.secure.jobs import ended
+from tre.secure.jobs import block_store, ended
 from tre.secure.jobs.queue import Queue
 from tre.secure.release import executed, outputs
 
@@ -159,6 +159,7 @@ class Desk:
         for entry in ledger.entries(connection, release):
             if entry.state == Charge.RESERVED:
                 ledger.give_back(connection, int(entry.id), at=self.context.now())
+        block_store.forget(connection, row(connection, release).job)
         self.queue.publish(connection, row(connection, release).job, stage)
 
     def info(self, connection: sa.Connection, release: str, person: str) -> ReviewInfo:
