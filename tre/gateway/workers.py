@@ -1,6 +1,6 @@
 """The workers that a gateway starts beside itself: processes of their own, so that neither takes the other down.
 
-Guarantees: a worker that ends is started again, each time a little later; a gateway that ends, however it does, closes
+Guarantees: a worker that ends is started again, after a longer pause each time that it has hardly begun; a gateway that ends, however it does, closes
 the pipe that its workers read, and they finish what they are at and end. Workers may also be started by hand, and more
 of them (`tre-admin work`): leases keep them apart.
 """
@@ -12,12 +12,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
 log = logging.getLogger("tre.gateway")
-# A worker that cannot start must not be started without pause.
-FIRST_WAIT, LONGEST_WAIT = 0.2, 30.0
+# A worker that cannot start must not be started without pause; one that worked for a while is started again at once.
+FIRST_WAIT, LONGEST_WAIT, WORKED_SECONDS = 0.2, 30.0, 5.0
 # Longer than a worker takes to end what it is at, or to put it back.
 GRACE_SECONDS = 60.0
 
@@ -58,7 +59,10 @@ class Workers:
             process = self._started(place)
             if process is None:
                 return
+            began = time.monotonic()
             code = process.wait()
+            if time.monotonic() > began + WORKED_SECONDS:
+                wait = FIRST_WAIT
             with self._guard:
                 pipe = self._pipes.pop(place, None)
                 if pipe is not None:

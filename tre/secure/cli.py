@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from tre import terminal
-from tre.errors import DataError, NotFound, SandboxError
+from tre.errors import SandboxError
+from tre.secure import record_cli
+from tre.secure.command import area_option, services
 from tre.terminal import json_option, table
 
 if TYPE_CHECKING:
@@ -39,28 +41,6 @@ def cli(context: click.Context, area: Path | None) -> None:
 def main() -> None:
     os.umask(0o022)
     terminal.run(cli)
-
-
-def _services(area: Path | None) -> Any:
-    from tre.secure.services import open_area
-
-    if area is None:
-        raise NotFound("area_unnamed", "No area was named.", "Set TRE_AREA, or give --area FOLDER before the command.")
-    services = open_area(area)
-    click.get_current_context().call_on_close(services.close)  # a server's connections do not end by themselves
-    return services
-
-
-def area_option(function: Any) -> Any:
-    """Lets --area stand after the command too."""
-
-    def chosen(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
-        found: Path | None = value if value is not None else context.obj
-        return found
-
-    return click.option(
-        "--area", type=click.Path(path_type=Path), callback=chosen, help="The area's folder; else TRE_AREA."
-    )(function)
 
 
 @cli.command()
@@ -98,7 +78,7 @@ def apply(
     \b
     Example: tre-admin apply policies/ --dry-run
     """
-    done = _services(area).apply(policies, dry_run=dry_run, person=person, reason=reason)
+    done = services(area).apply(policies, dry_run=dry_run, person=person, reason=reason)
     _show_outcome(show, done)
     if done.proposal:
         show.print(
@@ -138,7 +118,7 @@ def raise_list(area: Path | None, show: Console) -> Any:
     \b
     Example: tre-admin raise list
     """
-    found = _services(area).raises()
+    found = services(area).raises()
     rows = [
         (r["id"], r["state"], r["proposed_by"], r["proposed_at"], r["confirmed_by"], escape(r["reason"])) for r in found
     ]
@@ -159,7 +139,7 @@ def raise_confirm(proposal: str, person: str, area: Path | None, show: Console) 
     \b
     Example: tre-admin raise confirm raise-1a2b3c4d --as dee
     """
-    done = _services(area).confirm_raise(proposal, person=person)
+    done = services(area).confirm_raise(proposal, person=person)
     _show_outcome(show, done)
     show.print(f"{len(done.changes)} changes were applied.")
     return asdict(done)
@@ -177,9 +157,9 @@ def ingest(dataset: str, files: tuple[Path, ...], drop_invalid: bool, area: Path
     \b
     Example: tre-admin ingest hie hie.parquet
     """
-    services = _services(area)
+    made = services(area)
     with show.status(f"validating {dataset}"):
-        done = services.ingest(dataset, list(files), drop_invalid=drop_invalid)
+        done = made.ingest(dataset, list(files), drop_invalid=drop_invalid)
     show.print(f"{dataset}: {done['rows']:,} rows of {done['people']:,} people, version {done['version']}.")
     for r in done["rejected"]:
         show.print(f"  left out {r['rows']:,} rows: {r['field']} breaks {r['rule']}")
@@ -196,9 +176,9 @@ def twin(dataset: str, area: Path | None, show: Console) -> Any:
     \b
     Example: tre-admin twin hie
     """
-    services = _services(area)
+    made = services(area)
     with show.status(f"making the twin of {dataset}"):
-        done = services.make_twin(dataset)
+        done = made.make_twin(dataset)
     cost = f"epsilon {done['epsilon']:g} (delta {done['delta']:g})" if done["epsilon"] else "nothing"
     show.print(
         f"{dataset}: a {done['tier']} twin of {done['rows']:,} rows. It learnt {done['learnt']}. Charged: {cost}."
@@ -216,7 +196,7 @@ def token(person: str, area: Path | None, show: Console) -> Any:
     \b
     Example: tre-admin token ada
     """
-    made = _services(area).make_token(person)
+    made = services(area).make_token(person)
     show.print(f"{made}\nIt is not stored and will not be shown again.")
     return {"person": person, "token": made}
 
@@ -234,42 +214,11 @@ def budget(dataset: str | None, plot: Path | None, area: Path | None, show: Cons
     """
     from tre.secure import budget_text
 
-    found = _services(area).budgets(dataset)
+    found = services(area).budgets(dataset)
     budget_text.show(show, found)
     if plot is not None:
         budget_text.plot(found, str(plot))
         show.print(f"Drawn into {plot}")
-    return found
-
-
-@cli.group()
-def audit() -> None:
-    """The audit log."""
-
-
-@audit.command("verify")
-@area_option
-@json_option
-def verify(area: Path | None, show: Console) -> Any:
-    """Check the chain of every entry of the audit log.
-
-    \b
-    Example: tre-admin audit verify
-    """
-    found = _services(area).verify_audit()
-    if found["first_broken"] is not None:
-        raise DataError(
-            "audit_broken",
-            f"The audit log does not fit from entry {found['first_broken']} on.",
-            "Keep the database as it is, and compare it with a backup.",
-        )
-    if found["receipts_that_do_not_fit"]:
-        raise DataError(
-            "audit_rewritten",
-            f"The receipt of {found['receipts_that_do_not_fit'][0]} was made with another audit log than this one.",
-            "Keep the database as it is, and compare it with a backup.",
-        )
-    show.print(f"{found['entries']:,} entries, unbroken; head {found['head']}")
     return found
 
 
@@ -289,9 +238,10 @@ def serve(host: str, port: int, workers: int, area: Path | None, show: Console) 
     """
     from tre.gateway.server import serve as serve_gateway
 
-    services = _services(area)
+    made = services(area)
+    made.need_whole()
     _need_sandbox()
-    serve_gateway(services, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)"))
+    serve_gateway(made, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)"))
     return {"stopped": True}
 
 
@@ -308,10 +258,10 @@ def work(piped: bool, area: Path | None) -> None:
     """
     from tre.secure.jobs.process import work as work_until_stopped
 
-    services = _services(area)
+    made = services(area)
     if not piped:
         _need_sandbox()
-    work_until_stopped(services.worker(), piped=piped)
+    work_until_stopped(made.worker(), piped=piped)
 
 
 def _need_sandbox() -> None:
@@ -322,6 +272,10 @@ def _need_sandbox() -> None:
         raise SandboxError(
             "sandbox_unavailable", f"Notebooks cannot be isolated here: {reason}.", "Install bubblewrap."
         )
+
+
+for _command in record_cli.COMMANDS:
+    cli.add_command(_command)
 
 
 if __name__ == "__main__":

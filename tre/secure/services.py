@@ -12,7 +12,7 @@ import io
 import logging
 import secrets
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -36,11 +36,11 @@ from tre.messages import (
     Submission,
     Vote,
 )
-from tre.rules import permissions
+from tre.rules import heads, permissions
 from tre.rules.accounting import epsilon_of
 from tre.rules.ledger import COUNTS
 from tre.rules.policy import Policies, Role
-from tre.secure import applying, audit, budgets, ledger
+from tre.secure import applying, audit, budgets, ledger, tree
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
@@ -68,6 +68,16 @@ def create(root: Path, *, database: str | None = None) -> Services:
 
 def open_area(root: Path) -> Services:
     return _build(AreaFolder.open(root))
+
+
+def restore(file: Path, root: Path) -> Services:
+    """A new area made of a backup."""
+    from tre.secure import backup
+
+    moment = backup.made(file)
+    services = open_area(backup.restore(file, root))
+    backup.mark(services.context, moment)
+    return services
 
 
 def _build(area: AreaFolder) -> Services:
@@ -103,7 +113,8 @@ class Services:
         return Desk(self.context, self.queue)
 
     def worker(self) -> Worker:
-        """A new worker; it is started and stopped by whoever asks for it."""
+        """A new worker; it is started and stopped by whoever asks for it. Raises Conflict in a restored area."""
+        self.need_whole()
         from tre.secure.jobs.worker import Worker
         from tre.secure.release.check import Check
 
@@ -154,8 +165,16 @@ class Services:
                 names = [policies.datasets[dataset].population]
             return [budgets.overview(connection, policies, name, at=self.context.now()) for name in names]
 
-    def verify_audit(self) -> dict[str, Any]:
-        """The chain, and every receipt's commitment to it: a log rewritten after a release no longer fits its receipt."""
+    def audit_head(self, since: bytes | None = None) -> dict[str, Any]:
+        """A signed head of the log, with a proof about an earlier one. Raises VerificationFailed for what is none."""
+        return tree.head(self.context, None if since is None else heads.read(since))
+
+    def verify_audit(self, witnessed: Mapping[str, bytes] | None = None) -> dict[str, Any]:
+        """The chain, and every receipt's commitment to it: a log rewritten after a release no longer fits its receipt.
+
+        `witnessed`: signed heads that somebody outside has kept, by what they are called.
+        """
+        kept = {name: heads.read(content) for name, content in (witnessed or {}).items()}
         t = tables.releases
         with self.context.database.read() as connection:
             entries, head = audit.head(connection)
@@ -164,7 +183,28 @@ class Services:
             strangers = [r for r in released if self.bundler.commitment(r) not in known]
             return {
                 "entries": entries, "head": head, "first_broken": audit.first_broken(connection), "receipts_that_do_not_fit": strangers,
+                "does_not_fit": tree.check(connection, kept), "witnessed": len(kept),
             }  # fmt: skip
+
+    def need_whole(self) -> None:
+        """Raises Conflict in an area made of a backup that nobody has answered for."""
+        with self.context.database.read() as connection:
+            ledger.need_whole(connection)
+
+    def register(self, folder: Path) -> dict[str, Any]:
+        from tre.secure import register
+
+        return register.write(self.context, self.queue, folder)
+
+    def backup(self, file: Path) -> dict[str, Any]:
+        from tre.secure import backup
+
+        return backup.create(self.context, file)
+
+    def accept_restored(self, reason: str) -> None:
+        from tre.secure import backup
+
+        backup.accept(self.context, reason=reason)
 
     # Everyone, by token
 

@@ -217,6 +217,17 @@ votes = sa.Table(
     Column("at", String(32), nullable=False),
 )
 
+# That this area was made of a backup: it charges nothing until somebody has answered for what it has forgotten.
+restored = sa.Table(
+    "restored",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("made", String(32), nullable=False),  # when the backup was
+    Column("restored_at", String(32), nullable=False),
+    Column("accepted_at", String(32)),
+    Column("reason", Said),
+)
+
 audit = sa.Table(
     "audit",
     metadata,
@@ -227,5 +238,14 @@ audit = sa.Table(
     Column("subject", String(64), nullable=False),
     Column("detail", Text, nullable=False),
     Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+# Complete subtrees of the log's Merkle tree (see secure.tree): node `place` of `level`, over 2^level entries.
+audit_nodes = sa.Table(
+    "audit_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
     Column("hash", String(64), nullable=False),
 )
