@@ -176,8 +176,11 @@ class EmittedOutput(Closed):
 
 
 class EmittedEstimate(Closed):
+    """`values`: on the whole twin."""
+
     name: Label
     estimate: Estimate
+    values: tuple[float, ...] = Field(default=(), max_length=20)
 
 
 class Emitted(Closed):
@@ -216,7 +219,8 @@ class PlannedRequest(Closed):
 
 class PlannedEstimate(Closed):
     """One estimate over blocks. `least_blocks`: the fewest that it can be had from at its price. `ranks`: how far the
-    noise moves a median, in ranks of the blocks, at 95 %. `error`: of a mean's noise at 95 %, in its own unit."""
+    noise moves a median, in ranks of the blocks, at 95 %; `error`: of a mean's noise, in its own unit. Of the twin's blocks,
+    where there were enough: how much they differ, how far they are from the whole twin, and the error to expect at 95 %."""
 
     name: Label
     estimate: Estimate
@@ -228,6 +232,9 @@ class PlannedEstimate(Closed):
     interval: str
     ranks: float | None = None
     error: float | None = None
+    spread: tuple[float, ...] = ()
+    bias: tuple[float, ...] = ()
+    expected: tuple[float, ...] = ()
 
 
 class BlockPlan(Closed):
@@ -356,12 +363,12 @@ class JobView(Closed):
 
 
 class Submission(Closed):
-    """`blocks`: into how many blocks people are to be put, for estimates."""
+    """`blocks`: into how many blocks people are to be put, for estimates; "auto": as many as they need."""
 
     project: Identifier
     notebook: str
     parameters: dict[str, Parameter] = Field(default_factory=dict)
-    blocks: int | None = Field(default=None, ge=2, le=10_000)
+    blocks: Annotated[int, Field(ge=2, le=10_000)] | Literal["auto"] | None = None
 
 
 class Confirmation(Closed):

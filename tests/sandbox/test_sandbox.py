@@ -321,6 +321,24 @@ def test_the_kernels_settings_are_closed(area: Area, name: str) -> None:
     assert_stopped(area, opens_for_writing, path=name)
 
 
+def test_what_the_machine_counts_of_all_its_work_is_not_told(area: Area) -> None:
+    """By load, pressure or counters a box would hear when another is at work."""
+    code = """
+    import ctypes, os
+    def read(name):
+        try:
+            return len(open("/proc/" + name, "rb").read())
+        except OSError:
+            return 0
+    names = "loadavg stat vmstat meminfo uptime pressure/cpu sys/fs/inode-state diskstats interrupts".split()
+    print({name: read(name) for name in names})
+    print("told", sum(map(read, names)) + (ctypes.CDLL(None).sysinfo(ctypes.create_string_buffer(512)) == 0))
+    """
+    assert area.python(code).diagnostics.endswith("told 0\n")
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert int(done.stdout.rsplit(" ", 1)[1]) > 1000  # outside, all this is there
+
+
 def test_the_foreign_calling_convention_is_deadly(area: Area) -> None:
     if os.uname().machine != "x86_64":
         pytest.skip("x32 is of x86_64")

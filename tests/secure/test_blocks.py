@@ -79,7 +79,7 @@ class Area:
         self.check = Check(context, self.registry, lambda *said: self.reports.append(said))
         self.releases = Releases(context, self.queue, self.check, Bundler(context, self.planner), self.claims)
 
-    def plan(self, *asked, k=K, outputs=(), opened=("toy",)):
+    def plan(self, *asked, k=K, outputs=(), opened=("toy",), twin=None):
         emitted = Emitted(
             estimates=tuple(EmittedEstimate(name=n, estimate=parse(e)) for n, e in asked),
             outputs=outputs,
@@ -88,7 +88,7 @@ class Area:
         with self.context.database.read() as connection:
             return self.planner.plan(
                 connection, policy_files.current(connection), project="visits", person="ada", notebook=self.notebook,
-                parameters={}, emitted=emitted, blocks=k,
+                parameters={}, emitted=emitted, blocks=k, twin=twin,
             )  # fmt: skip
 
     def submit(self, k=K):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tre import terminal
 from tre.desk import reviewing
-from tre.errors import Conflict, NotebookError, NotFound, TreError
+from tre.errors import Conflict, NotebookError, NotFound, RequestError, TreError
 from tre.messages import JobView, Stage, Submission
 from tre.terminal import json_option, table
 
@@ -114,7 +114,7 @@ def _value(text: str) -> Any:
 
 
 def _submission(
-    notebook: Path, project: str, parameters: tuple[tuple[str, str], ...], strip: bool, blocks: int | None
+    notebook: Path, project: str, parameters: tuple[tuple[str, str], ...], strip: bool, blocks: str | None
 ) -> Submission:
     """The notebook's bytes, checked here as the gateway will check them."""
     from tre.rules import notebook as rules
@@ -129,16 +129,24 @@ def _submission(
     given = _parameters(parameters)
     rules.check_parameters(rules.check(content), given)
     try:
-        return Submission(project=project, notebook=content.decode(), parameters=given, blocks=blocks)
+        return Submission(project=project, notebook=content.decode(), parameters=given, blocks=_blocks(blocks))
     except ValueError:
         raise NotFound("project_unknown", "That is no project's name.", "Yours are in: tre login, tre budget") from None
+
+
+def _blocks(text: str | None) -> Any:
+    if text is None or text == "auto":
+        return text
+    if not (text.isascii() and text.isdigit() and 2 <= int(text) <= 10_000):
+        raise RequestError("blocks_invalid", "That is no number of blocks.", "Say --blocks 200, or --blocks auto.")
+    return int(text)
 
 
 _common = [
     click.argument("notebook", type=click.Path(path_type=Path)),
     click.option("--project", "-P", required=True, help="The project it is for."),
     click.option("-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter of the notebook."),
-    click.option("--blocks", type=click.IntRange(2), help="Run on so many blocks of people, for tre.estimate."),
+    click.option("--blocks", metavar="K", help="Run on K blocks of people, for tre.estimate; auto: as many as needed."),
     click.option("--strip", is_flag=True, help="Remove outputs from what is sent (your file stays as it is)."),
 ]
 
@@ -152,7 +160,7 @@ def common(function: Any) -> Any:
 @cli.command()
 @common
 @json_option
-def rehearse(notebook: Path, project: str, parameters: Any, blocks: int | None, strip: bool, show: Console) -> Any:
+def rehearse(notebook: Path, project: str, parameters: Any, blocks: str | None, strip: bool, show: Console) -> Any:
     """Rehearse a notebook on the twin: shows the plan, its price and the error to expect. Charges nothing.
 
     \b
@@ -192,7 +200,7 @@ def _wait(client: Any, job: str, done: Any, show: Console) -> JobView:
 @click.option("--wait", is_flag=True, help="Wait until it is released, returned or rejected.")
 @json_option
 def submit(
-    notebook: Path, project: str, parameters: Any, blocks: int | None, strip: bool, yes: bool, wait: bool, show: Console
+    notebook: Path, project: str, parameters: Any, blocks: str | None, strip: bool, yes: bool, wait: bool, show: Console
 ) -> Any:
     """Rehearse, show the plan, and after your confirmation send it into the secure area.
 

@@ -89,10 +89,13 @@ def _blocks(console: Console, found: Plan) -> None:
         cost = "0 (released before)" if e.replayed else f"{e.estimate.epsilon:g}"
         noise = "" if e.ranks is None else f"{e.ranks:.3g} of {found.blocks.blocks} ranks"
         noise = noise if e.error is None else f"± {e.error:.4g}"
+        if e.expected:
+            noise = ", ".join(f"± {x:.3g}" for x in e.expected[:5]) + (", …" if len(e.expected) > 5 else "")
+            noise += f"; bias {', '.join(f'{x:+.2g}' for x in e.bias[:5])}"
         low, high = e.estimate.bounds
         how = f"{e.estimate.aggregator.value}, {low:g} to {high:g}, default {e.estimate.default:g}"
         rows.append((e.name, how, str(e.estimate.size), cost, str(e.least_blocks), noise, e.interval))
-    columns = ("estimate", "how", "numbers", "epsilon", "blocks needed", "noise (95 %)", "interval")
+    columns = ("estimate", "how", "numbers", "epsilon", "blocks needed", "expected error (95 %)", "interval")
     console.print(table("Estimates over blocks, with noise", columns, rows))
     b = found.blocks
     console.print(

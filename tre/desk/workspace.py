@@ -173,9 +173,9 @@ class Box:
     def released_estimate(self, name: str, estimate: Estimate) -> None:  # noqa: ARG002  # nor was an estimate
         return None
 
-    def emit_estimate(self, name: str, estimate: Estimate, claimed: list[float]) -> None:  # noqa: ARG002  # of a block alone
+    def emit_estimate(self, name: str, estimate: Estimate, claimed: list[float]) -> None:
         self._unused(name)
-        self.estimates.append(EmittedEstimate(name=name, estimate=estimate))
+        self.estimates.append(EmittedEstimate(name=name, estimate=estimate, values=tuple(claimed)))
         self._write()
 
     def _unused(self, name: str) -> None:

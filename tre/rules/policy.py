@@ -95,6 +95,8 @@ class Blocks(Closed):
     lanes: int = Field(default=2, ge=1, le=64)
     memory_mb: int = Field(default=2048, ge=512)
     most: int = Field(default=1000, ge=2, le=10_000)
+    # How many blocks of the twin a rehearsal runs, for the error to expect; below 4, none.
+    twin: int = Field(default=16, ge=0, le=32)
 
 
 class LocalEngine(Closed):

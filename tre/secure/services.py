@@ -46,6 +46,7 @@ from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.database import Database, tables
 from tre.secure.jobs import block_store, ended, runner
+from tre.secure.jobs.block_store import AUTO
 from tre.secure.jobs.queue import Queue
 from tre.secure.settings import AreaFolder
 
@@ -268,7 +269,7 @@ class Services:
         permissions.need_running(project, self.context.today())
         job = self.queue.submit(
             person=person, project=submission.project, content=submission.notebook.encode(),
-            parameters=submission.parameters, blocks=submission.blocks,
+            parameters=submission.parameters, blocks=AUTO if submission.blocks == "auto" else submission.blocks,
         )  # fmt: skip
         self.wake()
         return self.job(person, job)

@@ -19,6 +19,7 @@ from tre.rules.slots import Schedule, schedule
 from tre.secure.context import Context
 from tre.secure.database import tables
 
+AUTO = 0
 b, c = tables.block_jobs, tables.block_claims
 
 
@@ -80,6 +81,7 @@ def version(plan: Plan) -> str:
 
 
 def ask(connection: sa.Connection, job: str, blocks: int) -> None:
+    """AUTO: as many as the estimates need."""
     connection.execute(b.insert().values(job=job, blocks=blocks))
 
 

@@ -30,6 +30,10 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 _DESK_PARTS = ("__init__.py", "errors.py", "messages.py", "client.py", "rules", "statistics", "desk")
 _SECURE_PARTS = ("secure", "gateway", "demo")
 _STAGE = "/mnt"
+COUNTERS = (
+    "buddyinfo", "diskstats", "interrupts", "key-users", "keys", "loadavg", "locks", "meminfo", "pressure", "schedstat",
+    "softirqs", "stat", "swaps", "sys/fs", "sys/kernel/pty", "uptime", "vmstat", "zoneinfo",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +139,7 @@ class Layout:
         arguments += ["--ro-bind-data", str(files["groups"]), "/etc/group"]
         for name in ("ld.so.cache", "localtime", "fonts", "alternatives"):
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-        arguments += ["--proc", "/proc", "--dev", "/dev"]
+        arguments += ["--proc", "/proc", "--dev", "/dev", *_without_counters()]
         for place, megabytes in (("/dev/shm", 256), ("/tmp", 512), ("/home/job", 128), ("/var", 1)):
             arguments += ["--size", str(megabytes << 20), "--tmpfs", place]
         return arguments
@@ -154,6 +158,17 @@ class Layout:
             for hidden in (_PACKAGE / part for part in _SECURE_PARTS if (_PACKAGE / part).is_dir()):
                 arguments += ["--size", "4096", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
         return arguments
+
+
+def _without_counters() -> list[str]:
+    """The kernel's counts of what all of the machine does, as empty files: by them one box would hear another at work."""
+    arguments = []
+    for name in COUNTERS:
+        if os.path.isdir(f"/proc/{name}"):
+            arguments += ["--size", "4096", "--tmpfs", f"/proc/{name}", "--remount-ro", f"/proc/{name}"]
+        elif os.path.exists(f"/proc/{name}"):
+            arguments += ["--dev-bind", "/dev/null", f"/proc/{name}"]
+    return arguments
 
 
 def _environment() -> dict[str, str]:

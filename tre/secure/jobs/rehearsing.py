@@ -13,17 +13,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from tre.errors import Conflict, SandboxError, TreError
-from tre.messages import Failure, Plan, World
+from tre.messages import Emitted, Failure, Plan, World
 from tre.rules.policy import Policies
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
-from tre.secure.jobs import block_store, leases, runner
+from tre.secure.jobs import block_store, leases, runner, twin_blocks
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.faults import OUR_FAULT, fault
 from tre.secure.jobs.leases import Lease
 from tre.secure.jobs.queue import Queue
 from tre.secure.jobs.work import Lane
+from tre.secure.release import estimates
 from tre.secure.release.planning import Planner
 
 log = logging.getLogger("tre.worker")
@@ -69,7 +70,7 @@ class Rehearsals:
             elif ran.failure is not None:
                 self._failed(lease, ran.failure, diagnostics)
             else:
-                plan = self._plan(job, policies, ran)
+                plan = self._plan(job, policies, ran, lane)
                 self.queue.planned(lease, plan)
         except Conflict:
             raise
@@ -92,17 +93,40 @@ class Rehearsals:
         )  # fmt: skip
         return policies, ran
 
-    def _plan(self, job: Row, policies: Policies, ran: runner.Ran) -> Plan:
+    def _plan(self, job: Row, policies: Policies, ran: runner.Ran, lane: Lane) -> Plan:
         if ran.emitted is None:
             raise SandboxError(
                 "emitted_malformed", "What the notebook asked for cannot be read.", "Use the calls of `tre` only."
             )
+        twin, notes = self._twin_blocks(job, policies, ran.emitted, lane)
         with self.context.database.read() as connection:
             return self.planner.plan(
                 connection, policies, project=str(job.project), person=str(job.person), notebook=str(job.notebook),
                 parameters=json.loads(str(job.parameters)), emitted=ran.emitted,
-                blocks=block_store.asked(connection, str(job.id)),
+                blocks=block_store.asked(connection, str(job.id)), twin=twin, notes=notes,
             )  # fmt: skip
+
+    def _twin_blocks(
+        self, job: Row, policies: Policies, emitted: Emitted, lane: Lane
+    ) -> tuple[twin_blocks.Told, tuple[str, ...]]:
+        """What blocks of the twin gave, and what is to be said of it; nothing for a notebook that has no estimates."""
+        with self.context.database.read() as connection:
+            asked = block_store.asked(connection, str(job.id))
+            infos = self.planner.manifest(connection, policies, str(job.project), World.REHEARSAL).datasets
+        cut = estimates.block_plan(policies, infos, emitted, asked)
+        if cut is None:
+            return {}, ()
+        said = twin_blocks.run(
+            self.context.area.folder("jobs") / str(job.id) / "twin-blocks", plan=cut, project=str(job.project), infos=infos,
+            files={name: self.registry.twin_view(name, infos[name].columns) for name in cut.datasets},
+            notebook=self.queue.notebook(str(job.notebook)), parameters=str(job.parameters), lane=lane,
+            most=policies.area.blocks.twin, seconds=policies.area.sandbox.wall_seconds,
+        )  # fmt: skip
+        silent = twin_blocks.silent(said)
+        notes = (
+            f"{silent} of {len(said)} blocks of the twin gave nothing: see that the notebook copes with few rows, in time",
+        )
+        return twin_blocks.spreads(said, emitted.estimates), notes if silent else ()
 
     def _failed(self, lease: Lease, failure: Failure, diagnostics: str) -> None:
         self.queue.rehearsal_failed(lease, failure, diagnostics)

@@ -73,7 +73,7 @@ _REFUSED = {
     "the machine itself": """kexec_load:246:104 kexec_file_load:320:294 swapon:167:224 swapoff:168:225 reboot:169:142
         init_module:175:105 finit_module:313:273 delete_module:176:106 acct:163:89 quotactl:179:60 quotactl_fd:443
         settimeofday:164:170 clock_settime:227:112 clock_adjtime:305:266 adjtimex:159:171 syslog:103:116
-        sethostname:170:161 setdomainname:171:162 vhangup:153:58 iopl:172:- ioperm:173:- uselib:134:-""",
+        sethostname:170:161 setdomainname:171:162 vhangup:153:58 sysinfo:99:179 iopl:172:- ioperm:173:- uselib:134:-""",
 }
 
 # The C library tries these first and does without when the kernel says it has none. Their arguments are behind

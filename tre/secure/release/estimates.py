@@ -27,9 +27,12 @@ Report = Callable[[str, str], None]
 # Called in each transaction that moves a charge; raises Conflict where another worker has taken the release over.
 Hold = Callable[[sa.Connection], None]
 
+# Of the twin's blocks, by estimate: how much each of its numbers differs, and how far it is from the whole twin's.
+Told = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
+
 MAX_ESTIMATES = 20
 # Rows a block below which most estimators are visibly biased.
-FEW_ROWS = 200
+FEW_ROWS, MANY_ROWS = 200, 500
 
 
 # Planning
@@ -53,17 +56,6 @@ def block_plan(
             "The submission asks for blocks, and the notebook has no estimate over them.",
             'Call tre.estimate("name", value, bounds=(low, high), epsilon=…), or leave --blocks out.',
         )
-    if emitted.outputs:
-        raise RequestError(
-            "blocks_outputs",
-            "A notebook that runs on blocks never sees all rows, so it has no outputs for people to look at.",
-            "Leave tre.output out, or propose outputs from another notebook.",
-        )
-    rules = policies.area.blocks
-    if blocks > rules.most:
-        raise RequestError(
-            "blocks_too_many", f"This area runs at most {rules.most} blocks for a notebook.", "Take fewer blocks."
-        )
     opened = sorted(set(emitted.opened) & set(infos))
     populations = {infos[name].population for name in opened}
     if len(populations) != 1:
@@ -72,10 +64,36 @@ def block_plan(
             "The notebook opens datasets of several populations, or none: blocks are of one population's people.",
             "Open datasets about the same people alone.",
         )
+    population = populations.pop()
+    if emitted.outputs:
+        raise RequestError(
+            "blocks_outputs",
+            "A notebook that runs on blocks never sees all rows, so it has no outputs for people to look at.",
+            "Leave tre.output out, or propose outputs from another notebook.",
+        )
+    rules = policies.area.blocks
+    if blocks == block_store.AUTO:
+        blocks = _suggested(policies, population, emitted, [infos[name].size for name in opened])
+    if blocks > rules.most:
+        raise RequestError(
+            "blocks_too_many", f"This area runs at most {rules.most} blocks for a notebook, and it would be {blocks}.",
+            "Take fewer blocks, or a larger epsilon, which needs fewer.",
+        )  # fmt: skip
     return BlockPlan(
-        blocks=blocks, population=populations.pop(), datasets=tuple(opened), seconds=rules.seconds,
+        blocks=blocks, population=population, datasets=tuple(opened), seconds=rules.seconds,
         memory_mb=rules.memory_mb, lanes=rules.lanes, advice=_advice(infos, opened, blocks),
     )  # fmt: skip
+
+
+def _suggested(policies: Policies, population: str, emitted: Emitted, sizes: list[int | None]) -> int:
+    """Twice as many as the neediest estimate cannot do without, where that leaves rows enough in each; else just those."""
+    held = policies.populations[population]
+    least = max(
+        combining.least_blocks(e.estimate, e.estimate.units(held.lifetime.delta), pure=held.measure is Measure.PURE)
+        for e in emitted.estimates
+    )
+    roomy = all(size is not None and size // (2 * least) >= MANY_ROWS for size in sizes)
+    return 2 * least if roomy and 2 * least <= policies.area.blocks.most else least
 
 
 def _advice(infos: Mapping[str, DatasetInfo], opened: list[str], blocks: int) -> tuple[str, ...]:
@@ -99,6 +117,7 @@ def planned(
     notebook: str,
     parameters: Mapping[str, Parameter],
     versions: Mapping[str, str],
+    twin: Told,
 ) -> tuple[PlannedEstimate, ...]:
     """Raises RequestError: blocks_too_few, where an estimate cannot be had from so many blocks at its price."""
     if len(emitted.estimates) > MAX_ESTIMATES:
@@ -126,7 +145,7 @@ def planned(
                 name=item.name, estimate=e, digest=name, rho_units=units, measure=held.measure,
                 replayed=known is not None, least_blocks=combining.least_blocks(e, units, pure=pure),
                 interval=combining.used(e, blocks.blocks, units, pure=pure).interval,
-                **_expected(e, blocks.blocks, units, pure),
+                **_expected(e, blocks.blocks, units, pure), **_from_twin(e, blocks.blocks, units, pure, twin.get(item.name)),
             )
         )  # fmt: skip
     return tuple(found)
@@ -140,6 +159,16 @@ def _expected(e: Estimate, k: int, units: int, pure: bool) -> dict[str, float]:
     if e.aggregator is Aggregator.MEAN:
         return {"error": (Z_LAPLACE if pure else Z_GAUSSIAN) * scale}
     return {}
+
+
+def _from_twin(
+    e: Estimate, k: int, units: int, pure: bool, told: tuple[tuple[float, ...], tuple[float, ...]] | None
+) -> dict[str, tuple[float, ...]]:
+    if told is None:
+        return {}
+    spread, bias = told
+    errors = [Z_GAUSSIAN * combining.expected_error(e, k, units, pure=pure, spread=s) for s in spread]
+    return {"spread": spread, "bias": bias, "expected": tuple(errors)}
 
 
 def _enough(name: str, e: Estimate, k: int, units: int, delta: float, pure: bool) -> None:

@@ -97,6 +97,8 @@ class Planner:
         parameters: dict[str, Parameter],
         emitted: Emitted,
         blocks: int | None = None,
+        twin: estimates.Told | None = None,
+        notes: tuple[str, ...] = (),
     ) -> Plan:
         """Raises RequestError for whatever the emitted requests may not ask."""
         if not emitted.requests and not emitted.outputs and not emitted.estimates:
@@ -133,6 +135,7 @@ class Planner:
         cut = estimates.block_plan(policies, infos, emitted, blocks)
         found: tuple[PlannedEstimate, ...] = ()
         if cut is not None:
+            cut = cut.model_copy(update={"advice": (*notes, *cut.advice)})
             found = estimates.planned(
                 connection,
                 policies,
@@ -142,6 +145,7 @@ class Planner:
                 notebook=notebook,
                 parameters=parameters,
                 versions=versions,
+                twin=twin or {},
             )
             new = sum(e.rho_units for e in found if not e.replayed)
             costs |= {cut.population: costs.get(cut.population, 0) + new} if new else {}
