@@ -15,7 +15,9 @@ from tre.secure.services import Services
 
 
 def serve(services: Services, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Blocks until stopped. Raises Conflict when another process serves this area, or the port is taken."""
+    """Blocks until stopped. Raises Conflict when another process serves this area, or the port is taken;
+    SandboxError where the cage does not hold.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     lock = (services.context.area.root / "serve.lock").open("w")
@@ -25,6 +27,7 @@ def serve(services: Services, host: str, port: int, ready: Callable[[str], None]
         raise Conflict(
             "already_served", "This area is already being served.", "Stop the other process first."
         ) from None
+    services.refuse_leaks()
     listening = _listen(host, port)
     # The address the system chose, for whoever waits for it: `--port 0` is for tests and demonstrations.
     address = f"http://{host}:{listening.getsockname()[1]}"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tre import terminal
-from tre.errors import DataError, NotFound, SandboxError
+from tre.errors import DataError, NotFound
 from tre.terminal import json_option, table
 
 if TYPE_CHECKING:
@@ -273,25 +273,37 @@ def verify(area: Path | None, show: Console) -> Any:
     return found
 
 
+@cli.command("isolation-report")
+@click.option("--all", "everything", is_flag=True, help="Also show what was plainly stopped.")
+@json_option
+def isolation_report(everything: bool, show: Console) -> Any:
+    """Attack the cage on this machine, and the same outside it as a control; fails unless everything was stopped.
+
+    \b
+    Example: tre-admin isolation-report --all
+    """
+    from tre.secure.isolation import report, start, table
+    from tre.terminal import Told
+
+    with show.status("attacking the cage"):
+        found = report.report()
+    table.show(show, found, everything=everything)
+    return Told(table.document(found), start.leaks(found))
+
+
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
 @area_option
 @json_option
 def serve(host: str, port: int, area: Path | None, show: Console) -> Any:
-    """Serve the gateway and do the area's work until stopped. Refuses where notebooks cannot be isolated.
+    """Serve the gateway and do the area's work until stopped. Refuses where the cage does not hold.
 
     \b
     Example: tre-admin serve --port 8080
     """
     from tre.gateway.server import serve as serve_gateway
-    from tre.secure.jobs import sandbox
 
     services = _services(area)
-    reason = sandbox.unavailable()
-    if reason is not None:
-        raise SandboxError(
-            "sandbox_unavailable", f"Notebooks cannot be isolated here: {reason}.", "Install bubblewrap."
-        )
     serve_gateway(services, host, port, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)"))
     return {"stopped": True}

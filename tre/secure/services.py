@@ -106,6 +106,12 @@ class Services:
         check = Check(self.context, self.registry, lambda event, detail: log.error("%s: %s", event, detail))
         return Worker(self.context, self.queue, self.registry, self.planner, check, self.bundler)
 
+    def refuse_leaks(self) -> None:
+        """Before anything is served: attacks the cage. Raises SandboxError where it does not hold."""
+        from tre.secure.isolation import start
+
+        start.refuse_leaks()
+
     def close(self) -> None:
         self.context.database.close()
 

@@ -30,6 +30,11 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 _DESK_PARTS = ("__init__.py", "errors.py", "messages.py", "client.py", "rules", "statistics", "desk")
 _SECURE_PARTS = ("secure", "gateway", "demo")
 _STAGE = "/mnt"
+# What /proc tells of the whole machine and no job needs: what others hold, wait for and how busy they are.
+_MASKED = (
+    *("keys", "key-users", "locks", "loadavg", "vmstat", "diskstats", "interrupts", "softirqs", "schedstat", "cmdline"),
+    *("buddyinfo", "pagetypeinfo", "slabinfo", "zoneinfo", "timer_list", "kallsyms", "modules", "kcore", "kmsg"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +140,9 @@ class Layout:
         for name in ("ld.so.cache", "localtime", "fonts", "alternatives"):
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
         arguments += ["--proc", "/proc", "--dev", "/dev"]
+        for name in _MASKED:
+            if os.path.exists(f"/proc/{name}"):
+                arguments += ["--ro-bind", "/dev/null", f"/proc/{name}"]
         for place, megabytes in (("/dev/shm", 256), ("/tmp", 512), ("/home/job", 128), ("/var", 1)):
             arguments += ["--size", str(megabytes << 20), "--tmpfs", place]
         return arguments
