@@ -21,7 +21,7 @@ PLANTED = [
     ("tre/statistics/request.py", "import httpx", "statistics touch no network"),
     ("tre/secure/release/check.py", "from opendp.measurements import make_laplace", "noise has one owner"),
     ("tre/desk/dataset.py", "import sqlalchemy", "the database has one owner"),
-    ("tre/secure/jobs/worker.py", "import subprocess", "inside the area, only the sandbox starts"),
+    ("tre/secure/jobs/work.py", "import subprocess", "inside the area, only the sandbox starts"),
     ("tre/secure/data/registry.py", "import sdv", "SDV has one owner"),
     ("tre/statistics/noise.py", "import tre.client", "layers"),
     ("tre/newfolder/__init__.py", "", "layers"),

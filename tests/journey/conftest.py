@@ -102,7 +102,7 @@ class Area:
 
     def __init__(self, root, *, secret=0, database=None, **changes):
         self.root = root
-        self.process = None
+        self.process = self.worker = None
         self.clients = {}
         services = create(root / "area", database=database)
         services.apply(write_policies(root / "policies", policies(**changes)), dry_run=False)
@@ -112,30 +112,43 @@ class Area:
         self.tokens = {p: services.make_token(p) for p in ("ada", "eve", "bo", "cy", "di", "dee")}
         services.close()
 
-    def start(self, *command):
-        """Serve, in a process of its own; `command` replaces the program (for processes that are to die)."""
+    def start(self, *, workers=1, worker=None):
+        """Serve, in a process of its own; `worker`: a program in the place of tre-admin for the one worker (that is to die)."""
         address = self.root / "area" / "gateway.url"
         address.unlink(missing_ok=True)
-        program = command or (str(BIN / "tre-admin"),)
-        arguments = [*program, "serve", "--port", "0", "--area", str(self.root / "area")]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TRE_")}
-        with (self.root / "gateway.log").open("ab") as log:
-            self.process = subprocess.Popen(arguments, stdout=log, stderr=log, env=environment)
+        self.process = self._spawn(
+            str(BIN / "tre-admin"), "serve", "--port", "0", "--workers", str(0 if worker else workers)
+        )
+        if worker is not None:
+            self.worker = self._spawn(*worker, "work")
         while not address.is_file():
-            assert self.process.poll() is None, (self.root / "gateway.log").read_text()
+            assert self.process.poll() is None, self.log()
             time.sleep(0.05)
         self.url = address.read_text()
         return self
 
+    def _spawn(self, *command):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TRE_")}
+        with (self.root / "gateway.log").open("ab") as log:
+            return subprocess.Popen(
+                [*command, "--area", str(self.root / "area")], stdout=log, stderr=log, env=environment
+            )
+
+    def log(self):
+        return (self.root / "gateway.log").read_text()
+
     def stop(self, how=signal.SIGTERM):
+        """The gateway, and with it, as its pipe is closed, its workers."""
         for client in self.clients.values():
             client.close()
         self.clients = {}
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(how)
-        if self.process is not None:
-            self.process.wait()
-            self.process = None
+        for process in (self.process, self.worker):
+            if process is not None and process.poll() is None:
+                process.send_signal(how)
+        for process in (self.process, self.worker):
+            if process is not None:
+                process.wait()
+        self.process = self.worker = None
 
     def client(self, person):
         if person not in self.clients:

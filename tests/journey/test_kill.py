@@ -1,4 +1,4 @@
-"""The gateway's process is killed with SIGKILL at the worst moments: nothing is drawn twice, no charge is lost, jobs end.
+"""The worker's process is killed with SIGKILL at the worst moments: nothing is drawn twice, no charge is lost, jobs end.
 
 The process is the real command with one function replaced, so that it dies at a known place: between charge and draw,
 between draw and storing, between storing and release, during a run on real rows.
@@ -54,10 +54,10 @@ def test_after_a_kill_every_charge_stands_and_nothing_is_drawn_twice(area, plant
     view = area.submit(source)
     area.stop()
 
-    area.start(sys.executable, "-c", PROGRAM.format(plant=PLANTS[plant]))
+    area.start(worker=(sys.executable, "-c", PROGRAM.format(plant=PLANTS[plant])))
     confirmed = area.client("ada").confirm(view.id, view.plan_digest)
     assert confirmed.release
-    assert area.process.wait(timeout=60) == -9  # it died where it was to die
+    assert area.worker.wait(timeout=60) == -9  # it died where it was to die
     area.stop()
     before = area.ledger()
     values = _values(area)

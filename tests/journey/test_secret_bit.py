@@ -25,8 +25,8 @@ def ask(name="by-sex", epsilon=EPSILON, bounds=(0, 20), **more):
     return toy.group_by("sex").release(name, epsilon=epsilon, n=tre.count(), mean=tre.mean("visits", bounds=bounds))
 """
 # On the twin the bit is 0 or 1 by chance, so each attack acts only where it can read what the twin never holds: the run
-# on real rows says so in its environment.
-REAL = "real = os.environ.get('TRE_WORLD') == 'run'\nbit = bit if real else 0\n"
+# on real rows says so in its manifest.
+REAL = "real = '\"world\":\"run\"' in open('/data/manifest.json').read()\nbit = bit if real else 0\n"
 
 ATTACKS = {
     "another epsilon": "ask(epsilon=EPSILON + bit)",

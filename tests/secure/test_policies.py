@@ -13,6 +13,18 @@ from tre.secure.services import create
 SHIPPED = Path(__file__).resolve().parents[2] / "policies"
 
 
+TOY = """title: Toy
+steward: nobody
+population: hie-participants
+unit: {field: person, max_rows: 1}
+twin: {tier: valid, rows: 10}
+fields:
+  - {name: person, type: integer, constraints: {required: true, minimum: 0, maximum: 99}}
+  - {name: other, type: integer, constraints: {required: true, minimum: 0, maximum: 99}}
+  - {name: amount, type: number, constraints: {minimum: 0, maximum: 10}}
+"""
+
+
 @pytest.fixture
 def folder(tmp_path):
     shutil.copytree(SHIPPED, tmp_path / "policies")
@@ -138,6 +150,34 @@ def test_what_was_promised_to_people_does_not_change(folder, tmp_path, file, bef
     for path in folder.rglob("*.yaml"):
         path.write_text(path.read_text().replace(before, after))
     with pytest.raises(PolicyError, match="policies were not applied"):
+        services.apply(folder, dry_run=False)
+    services.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("field: person", "field: other"), ("{name: amount, type: number", "{name: amount, type: integer")],
+    ids=["unit", "type"],
+)
+def test_what_rows_were_ingested_by_does_not_change_under_them(folder, tmp_path, before, after):
+    """Rows say whose they are by what was the unit's field when they came in."""
+    policy = folder / "datasets" / "toy.yaml"
+    policy.write_text(TOY)
+    services = create(tmp_path / "area")
+    services.apply(folder, dry_run=False)
+    policy.write_text(TOY.replace(before, after))
+    services.apply(folder, dry_run=False)  # nothing is there yet
+    policy.write_text(TOY)
+    services.apply(folder, dry_run=False)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("person,other,amount\n1,1,1.0\n2,1,2.0\n")
+    services.ingest("toy", [rows], drop_invalid=False)
+    policy.write_text(TOY.replace("maximum: 10", "maximum: 5"))
+    services.apply(folder, dry_run=False)
+    policy.unlink()
+    services.apply(folder, dry_run=False)
+    policy.write_text(TOY.replace(before, after))
+    with pytest.raises(PolicyError, match=r"datasets/toy.yaml, schema"):
         services.apply(folder, dry_run=False)
     services.close()
 

@@ -111,6 +111,20 @@ def test_a_nested_expression_is_compiled_once():
     assert compile_expression("NOT " * 30 + "ill", SCOPE).sql.count("NOT") == 30
 
 
+def test_a_short_expression_does_not_grow_without_end():
+    """Each comparison names its sides twice; twenty inside each other would be a million of them."""
+    text = "age"
+    for _ in range(20):
+        text = f"abs(CASE WHEN {text} > 1 THEN 1 ELSE 2 END)"
+    with pytest.raises(RequestError, match="nested too deeply"):
+        compile_expression(text, SCOPE)
+    text = "age"
+    for _ in range(18):
+        text = f"(CASE {text} WHEN 1 THEN 2 WHEN 2 THEN 3 WHEN 3 THEN 1 END)"
+    with pytest.raises(RequestError, match="nested too deeply"):
+        compile_expression(text, SCOPE)
+
+
 def test_an_unknown_column_is_named_beside_those_there_are():
     with pytest.raises(RequestError, match="'wage'.*age, born, ill, n, sex"):
         compile_expression("wage > 1", SCOPE)

@@ -1,8 +1,12 @@
 """Keys found in the data: common ones are told, those of one person almost never, and what is found cannot be refused."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from tre.errors import RequestError
+from tre.statistics import found
 from tre.statistics.aggregate import open_rows
 from tre.statistics.found import threshold
 from tre.statistics.noise import sigma_for
@@ -48,6 +52,28 @@ def test_finding_has_a_part_of_the_loss_and_the_statistics_the_rest(notes):
     spent = sum(m.rho_units for m in _table(notes, prepared).mechanisms)
     assert 0.99 * prepared.rho_units < spent <= prepared.rho_units
     assert prepared.delta_units == 10**7
+
+
+def test_what_is_found_is_refused_before_or_never():
+    """With as many keys as are kept, a request's vectors still stay below their limits: nothing is refused once paid."""
+    many = {f"h{i}": {"kind": "histogram", "column": "age", "bins": 20 + i} for i in range(40)}
+    prepared = _prepared([{"column": "note", "found": 1e-8}], many)
+    assert prepared.finding.most < 500
+    again = prepared.finding.again(tuple(f"k{i}" for i in range(prepared.finding.most)))
+    assert sum(c.cells for c in again.components) <= 500_000
+
+
+def test_keys_of_equal_counts_go_by_themselves_and_not_by_the_rows(tmp_path, monkeypatch):
+    """Without noise, 30 keys of 40 people each: those kept are the first of them, however the rows are ordered."""
+    monkeypatch.setattr(found, "gaussian", lambda values, **_: SimpleNamespace(values=values))
+    kept = []
+    for step in (1, 7):
+        said = [f"key {i * step % 30:02}" for i in range(1200)]
+        path = write_rows(tmp_path / f"{step}.parquet", [(i, 0, "f", "a", 30, 1.0, 1.0, n) for i, n in enumerate(said)])
+        prepared = _prepared([{"column": "note", "found": 1e-8}], epsilon=20.0)
+        with open_rows(path) as connection:
+            kept.append(found.find(connection, prepared, replace(prepared.finding, most=10))[0])
+    assert kept == [tuple(f"key {i:02}" for i in range(10))] * 2
 
 
 def test_where_nothing_is_common_nothing_is_told(tmp_path):

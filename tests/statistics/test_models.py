@@ -102,6 +102,15 @@ def test_a_models_noise_intervals_hold_what_there_would_be_without_noise(people,
     assert held.min() >= 47
 
 
+def test_a_models_stated_noise_is_that_which_is_drawn_with_several_rows_a_person():
+    content = {"dataset": "toy", "derive": DERIVE, "statistics": {"m": LOGISTIC}, "epsilon": 1.0}
+    for rows in (1, 3):
+        unit = SCHEMA.unit.model_copy(update={"max_rows": rows})
+        prepared = prepare(parse(content), SCHEMA.model_copy(update={"unit": unit}), delta=1e-6)
+        (component,) = prepared.components
+        assert (component.l1, component.l2) == (rows, rows)
+
+
 def test_a_model_that_noise_has_drowned_has_no_coefficients(people):
     for statistic in (LINEAR, LOGISTIC):
         assert all(c.value is None for c in _cells(people, statistic, epsilon=0.005))

@@ -1,6 +1,9 @@
 """What runs inside a sandbox: papermill executes the notebook, and what went wrong is written down.
 
-    python -m tre.desk.boxed /in /outbox
+    python -m tre.desk.boxed /in /outbox [--warm]
+
+With `--warm` it starts the kernel and what notebooks mostly import, says `[warm]`, and waits for a line before it looks
+into /in: the time that this takes has then passed before there was work.
 
 Guarantees: nothing. This process shares its sandbox with the notebook, so whatever it writes is a claim: the executed
 notebook stays inside, and the failure text is shown to the researcher only after a rehearsal, which saw only the twin.
@@ -20,12 +23,17 @@ OURS = re.compile(r"\w+ \[(?P<code>[a-z_]+)\]: (?P<message>.*)\nNext step: (?P<n
 
 def main() -> int:
     source, outbox = Path(sys.argv[1]), Path(sys.argv[2])
-    from tre.desk.kernel import PapermillExecutionError, execute
+    from tre.desk.kernel import PapermillExecutionError, execute, warm
 
+    # /tmp is the sandbox's own, empty and gone afterwards
+    kernel: dict[str, object] = {"cwd": "/tmp"}  # noqa: S108
+    if sys.argv[3:] == ["--warm"]:
+        kernel |= {"km": warm("/tmp")}  # noqa: S108
+        print("[warm]", flush=True)  # noqa: T201
+        sys.stdin.readline()
     parameters = json.loads((source / "parameters.json").read_text())
     try:
-        # /tmp is the sandbox's own, empty and gone afterwards
-        execute(source / "notebook.ipynb", outbox / "executed.ipynb", parameters=parameters, cwd="/tmp")  # noqa: S108
+        execute(source / "notebook.ipynb", outbox / "executed.ipynb", parameters=parameters, **kernel)
     except PapermillExecutionError as error:
         _write(outbox, error.ename, error.evalue, ANSI.sub("", "\n".join(error.traceback)))
         return 2

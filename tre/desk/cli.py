@@ -245,7 +245,7 @@ def confirm(job: str, wait: bool, show: Console) -> Any:
 @click.argument("job")
 @json_option
 def withdraw(job: str, show: Console) -> Any:
-    """Withdraw a job that waits for your confirmation.
+    """Take a job back: at any time until its statistics are drawn. What was reserved is free again.
 
     \b
     Example: tre withdraw job-1a2b3c4d

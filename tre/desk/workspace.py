@@ -45,7 +45,7 @@ class Workspace(Protocol):
 @functools.cache
 def current() -> Workspace:
     """The workspace of this process: a sandbox when the supervisor says so, else the desk."""
-    if os.environ.get("TRE_WORLD") in (World.REHEARSAL, World.RUN):
+    if os.environ.get("TRE_WORLD") == "box":
         return Box(Path(os.environ["TRE_DATA"]), Path(os.environ["TRE_OUTBOX"]))
     return Desk(Store.default())
 

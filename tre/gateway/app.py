@@ -6,6 +6,7 @@ an error that is not ours is told as internal_error, without its text.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -55,12 +56,13 @@ def _person(
 Person = Annotated[str, Depends(_person)]
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(services: Services, ended: Callable[[], None] = lambda: None) -> FastAPI:
+    """`ended` is called once nothing is asked any more, and before the process ends."""
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.worker.start()
         yield
-        services.worker.stop()
+        await asyncio.to_thread(ended)
 
     app = FastAPI(title="tre gateway", version=tre.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services

@@ -1,4 +1,4 @@
-"""Runs the gateway: one process for an area, which a lock on the area's folder makes sure of."""
+"""Runs the gateway: one process for an area, which a lock on the area's folder makes sure of, and its worker beside it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import uvicorn
 
 from tre.errors import Conflict
 from tre.gateway.app import create_app
+from tre.gateway.workers import Workers
 from tre.secure.services import Services
 
 
-def serve(services: Services, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Blocks until stopped. Raises Conflict when another process serves this area, or the port is taken;
-    SandboxError where the cage does not hold.
-    """
+def serve(services: Services, host: str, port: int, workers: int, ready: Callable[[str], None]) -> None:
+    """Blocks until stopped; so many workers are started, and started again when they end. Raises Conflict when another process serves this area, or the port is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     lock = (services.context.area.root / "serve.lock").open("w")
@@ -27,17 +26,26 @@ def serve(services: Services, host: str, port: int, ready: Callable[[str], None]
         raise Conflict(
             "already_served", "This area is already being served.", "Stop the other process first."
         ) from None
-    services.refuse_leaks()
     listening = _listen(host, port)
     # The address the system chose, for whoever waits for it: `--port 0` is for tests and demonstrations.
     address = f"http://{host}:{listening.getsockname()[1]}"
     url_file = services.context.area.root / "gateway.url"
-    config = uvicorn.Config(create_app(services), log_level="warning", access_log=False, lifespan="on")
+    crew = Workers(services.context.area.root, workers)
+    services.wake = crew.wake
+
+    def ended() -> None:
+        url_file.unlink(missing_ok=True)  # a signal ends this process before the block below
+        crew.stop()
+
+    app = create_app(services, ended=ended)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
+    crew.start()
     url_file.write_text(address)
     ready(address)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
+        crew.stop()
         url_file.unlink(missing_ok=True)
         lock.close()
 

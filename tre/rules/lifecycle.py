@@ -79,18 +79,21 @@ JOB = (
     _job(Job.PLANNED, Job.WITHDRAWN, Actor.RESEARCHER, "job.withdrawn"),
     _job(Job.QUEUED, Job.RUNNING, Actor.SYSTEM, "job.running"),
     _job(Job.QUEUED, Job.FINISHED, Actor.SYSTEM, "job.no_run_needed"),
-    _job(Job.QUEUED, Job.CANCELLED, Actor.SYSTEM, "job.cancelled"),
+    _job(Job.QUEUED, Job.CANCELLED, Actor.RESEARCHER, "job.cancelled"),
     _job(Job.RUNNING, Job.QUEUED, Actor.SYSTEM, "job.run_interrupted"),
     _job(Job.RUNNING, Job.FINISHED, Actor.SYSTEM, "job.finished"),
     _job(Job.RUNNING, Job.FAILED, Actor.SYSTEM, "job.failed"),
     _job(Job.RUNNING, Job.TIMED_OUT, Actor.SYSTEM, "job.timed_out"),
-    _job(Job.RUNNING, Job.CANCELLED, Actor.SYSTEM, "job.cancelled"),
+    _job(Job.RUNNING, Job.CANCELLED, Actor.RESEARCHER, "job.cancelled"),
 )
 
 RELEASE = (
     _release(Release.CHECKING, Release.IN_REVIEW, Actor.SYSTEM, "release.in_review"),
     _release(Release.CHECKING, Release.BLOCKED, Actor.SYSTEM, "release.blocked"),
     _release(Release.CHECKING, Release.APPROVED, Actor.SYSTEM, "release.approved_by_policy"),
+    _release(Release.CHECKING, Release.WITHDRAWN, Actor.RESEARCHER, "release.withdrawn"),
+    _release(Release.IN_REVIEW, Release.WITHDRAWN, Actor.RESEARCHER, "release.withdrawn"),
+    _release(Release.PARTIALLY_REVIEWED, Release.WITHDRAWN, Actor.RESEARCHER, "release.withdrawn"),
     _release(Release.IN_REVIEW, Release.PARTIALLY_REVIEWED, Actor.CHECKER, "release.first_vote"),
     _release(Release.PARTIALLY_REVIEWED, Release.REVIEWED, Actor.CHECKER, "release.second_vote"),
     _release(Release.REVIEWED, Release.APPROVED, Actor.SYSTEM, "release.approved"),

@@ -72,6 +72,21 @@ class Sandbox(Closed):
     outbox_mb: int = Field(default=64, ge=1)
 
 
+class Queue(Closed):
+    """How work is shared out. `rehearsals` and `runs` are what one worker does at once; the rest is of all together."""
+
+    rehearsals: int = Field(default=2, ge=1, le=64)
+    runs: int = Field(default=2, ge=1, le=256)
+    # Of one project's rehearsals, and of its runs, at once.
+    per_project: int = Field(default=2, ge=1)
+    # How often a run is started whose worker or machine was lost under it.
+    attempts: int = Field(default=3, ge=1, le=10)
+    # After how long without a word a worker counts as lost, where its process cannot be looked at.
+    lease_seconds: int = Field(default=30, ge=2, le=3600)
+    # Whether sandboxes are started before there is work for them.
+    warm: bool = True
+
+
 class Area(Closed):
     """policies/area.yaml"""
 
@@ -80,6 +95,7 @@ class Area(Closed):
     review: Review = Review()
     disclosure: Disclosure = Disclosure()
     sandbox: Sandbox = Sandbox()
+    queue: Queue = Queue()
     run: RunRule = RunRule.WHEN_NEEDED
     # How many admins a raise of a budget needs: with 2, one proposes it and another confirms.
     raises_need: Literal[1, 2] = 1
@@ -150,6 +166,8 @@ class Project(Closed):
     run: RunRule | None = None
     automatic_epsilon: float | None = Field(default=None, ge=0)
     disclosure: Disclosure | None = None
+    # In the place of the area's queue.per_project.
+    at_once: int | None = Field(default=None, ge=1)
 
 
 class Person(Closed):

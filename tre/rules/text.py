@@ -11,3 +11,8 @@ def visible(text: str) -> str:
         f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") and c not in "\n\t" else c
         for c in text
     )
+
+
+def writable(text: str) -> bool:
+    """Whether every store and every file takes it: UTF-8 has no lone surrogates, and PostgreSQL and SQL text no NUL."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)

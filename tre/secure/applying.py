@@ -104,7 +104,8 @@ def confirm(context: Context, proposal: str, *, person: str) -> Outcome:
 
 def _history(connection: sa.Connection, new: Policies) -> list[Policies]:
     history = policy_files.applied(connection)
-    policy_files.refuse_unchangeable(history, new)
+    ingested = connection.execute(sa.select(tables.versions.c.dataset).distinct()).scalars().all()
+    policy_files.refuse_unchangeable(history, new, ingested)
     return history
 
 

@@ -294,9 +294,12 @@ def isolation_report(everything: bool, show: Console) -> Any:
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--workers", default=1, show_default=True, help="Started beside it; 0 where `tre-admin work` runs elsewhere."
+)
 @area_option
 @json_option
-def serve(host: str, port: int, area: Path | None, show: Console) -> Any:
+def serve(host: str, port: int, workers: int, area: Path | None, show: Console) -> Any:
     """Serve the gateway and do the area's work until stopped. Refuses where the cage does not hold.
 
     \b
@@ -305,5 +308,29 @@ def serve(host: str, port: int, area: Path | None, show: Console) -> Any:
     from tre.gateway.server import serve as serve_gateway
 
     services = _services(area)
-    serve_gateway(services, host, port, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)"))
+    services.refuse_leaks()
+    serve_gateway(services, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)"))
     return {"stopped": True}
+
+
+@cli.command()
+@click.option("--piped", is_flag=True, help="Work until standard input ends; each byte from it says: there is work.")
+@area_option
+def work(piped: bool, area: Path | None) -> None:
+    """Take the area's jobs until stopped. `serve` starts one of these itself; more may run beside it.
+
+    A worker that is asked to stop (Ctrl-C, SIGTERM) finishes what it is at; what takes too long it puts back.
+
+    \b
+    Example: tre-admin work --area /srv/tre/area
+    """
+    from tre.secure.jobs.process import work as work_until_stopped
+
+    services = _services(area)
+    if not piped:  # whoever holds the other end has made sure of it
+        services.refuse_leaks()
+    work_until_stopped(services.worker(), piped=piped)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ read with the safe loader, and a key written twice is an error. What was applied
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,16 @@ def unchangeable(old: Policies, new: Policies) -> list[str]:
     return found
 
 
+def retold(old: Dataset, new: Dataset) -> list[str]:
+    """What the rows kept since an ingest were made by: whose a row is was written into them, and each column's type."""
+    found = []
+    if old.table.unit.field != new.table.unit.field:
+        found.append("schema.unit.field: the rows that were ingested say by another column whose they are")
+    types = {f.name: f.type for f in old.table.fields}
+    changed = [f.name for f in new.table.fields if types.get(f.name, f.type) is not f.type]
+    return found + [f"schema.fields, {name}: the rows that were ingested hold another type" for name in changed]
+
+
 def applied(connection: sa.Connection) -> list[Policies]:
     """Everything that was ever in force, newest last."""
     t = tables.policies
@@ -198,8 +208,15 @@ def applied(connection: sa.Connection) -> list[Policies]:
     return [Policies.model_validate_json(row) for row in rows]
 
 
-def refuse_unchangeable(history: list[Policies], new: Policies) -> None:
-    """Against everything ever applied: what was taken out does not come back as something else."""
+def refuse_unchangeable(history: list[Policies], new: Policies, ingested: Collection[str] = ()) -> None:
+    """Against everything ever applied: what was taken out does not come back as something else.
+
+    `ingested` datasets are compared with what was last said of them, and so with what they were ingested by.
+    """
     found = sorted({line for old in history for line in unchangeable(old, new)})
+    for name in sorted(set(ingested) & set(new.datasets)):
+        before = next((old.datasets[name] for old in reversed(history) if name in old.datasets), None)
+        if before is not None:
+            found += [f"datasets/{name}.yaml, {line}" for line in retold(before, new.datasets[name])]
     if found:
         raise _invalid(found)

@@ -12,6 +12,7 @@ import io
 import logging
 import secrets
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +78,8 @@ def _build(area: AreaFolder) -> Services:
 class Services:
     def __init__(self, context: Context) -> None:
         self.context = context
+        # Tells the workers that there is something to do; they would find it themselves, a moment later.
+        self.wake: Callable[[], None] = lambda: None
         self.queue = Queue(context)
         self.registry = Registry(context)
 
@@ -98,8 +101,8 @@ class Services:
 
         return Desk(self.context, self.queue)
 
-    @cached_property
     def worker(self) -> Worker:
+        """A new worker; it is started and stopped by whoever asks for it."""
         from tre.secure.jobs.worker import Worker
         from tre.secure.release.check import Check
 
@@ -232,7 +235,7 @@ class Services:
             person=person, project=submission.project, content=submission.notebook.encode(),
             parameters=submission.parameters,
         )  # fmt: skip
-        self.worker.wake()
+        self.wake()
         return self.job(person, job)
 
     def confirm(self, person: str, job: str, confirmation: Confirmation) -> JobView:
@@ -240,13 +243,14 @@ class Services:
         project = permissions.project(policies, person, self._own(person, job).project)
         permissions.need_running(project, self.context.today())
         self.queue.confirm(person=person, job=job, plan_digest=confirmation.plan)
-        self.worker.wake()
+        self.wake()
         return self.job(person, job)
 
     def withdraw(self, person: str, job: str) -> JobView:
         self._policies(person, Role.RESEARCHER)
         self._own(person, job)
         self.queue.withdraw(person=person, job=job)
+        self.wake()
         return self.job(person, job)
 
     def jobs(self, person: str) -> list[JobView]:
@@ -352,7 +356,7 @@ class Services:
     def vote(self, person: str, release: str, vote: Vote) -> ReviewInfo:
         policies = self._policies(person, Role.CHECKER)
         self.reviews.vote(policies, person, release, vote)
-        self.worker.wake()
+        self.wake()
         with self.context.database.read() as connection:
             return self.reviews.info(connection, release, person)
 

@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 from tre.errors import Conflict, NotFound, PolicyError
 from tre.rules.schema import Closed
 
-FOLDERS = ("data", "twins", "views", "notebooks", "jobs", "outputs", "releases", "keys", "scratch")
+FOLDERS = ("data", "twins", "views", "notebooks", "jobs", "outputs", "releases", "keys", "scratch", "workers")
 
 
 class Settings(Closed):

@@ -18,7 +18,7 @@ from tre.rules.schema import ORDER, PERSON
 from tre.statistics import linking
 from tre.statistics.components import ADDITIVE, Component, Factor, Group, Measure
 from tre.statistics.linking import Link
-from tre.statistics.prepare import MAX_CELLS, Prepared
+from tre.statistics.prepare import MAX_CELLS, MAX_TOTAL, Prepared
 from tre.statistics.sql import literal, quote
 
 Exact = Mapping[Component, tuple[int, ...]]
@@ -66,7 +66,8 @@ def _additive(
     connection: duckdb.DuckDBPyConnection, prepared: Prepared, components: Sequence[Component]
 ) -> dict[Component, tuple[int, ...]]:
     union = tuple(g for g in prepared.groups if any(g in c.by for c in components))
-    together = math.prod(prepared.sizes[g] for g in union) <= MAX_CELLS
+    size = math.prod(prepared.sizes[g] for g in union)
+    together = size <= MAX_CELLS and size * len(components) <= MAX_TOTAL
     vectors: dict[Component, tuple[int, ...]] = {}
     for by in [union] if together else dict.fromkeys(c.by for c in components):
         mine = components if together else [c for c in components if c.by == by]

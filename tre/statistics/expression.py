@@ -22,6 +22,8 @@ from tre.statistics.sql import literal, quote
 MAX_TEXT = 4_000
 MAX_NODES = 400
 MAX_DEPTH = 40
+# Of what is made of a text: some parts stand twice in it, and nested they would double and double again.
+MAX_SQL = 100_000
 
 
 class Kind(StrEnum):
@@ -143,11 +145,15 @@ class _Compiler:
             raise _refused(f"{type(node).__name__} with {', '.join(sorted(unknown))} is not in the language")
         handler = self._handlers().get(type(node))
         if handler is not None:
-            return handler(node, sub)
-        if type(node) in _UNARY:
+            compiled = handler(node, sub)
+        elif type(node) in _UNARY:
             name, wanted, result = _UNARY[type(node)]
-            return Compiled(f"{name}({_sql(sub(node.this), wanted)})", result)
-        raise _refused(f"{type(node).__name__} is not in the language")
+            compiled = Compiled(f"{name}({_sql(sub(node.this), wanted)})", result)
+        else:
+            raise _refused(f"{type(node).__name__} is not in the language")
+        if len(compiled.sql) > MAX_SQL:
+            raise _refused("its comparisons and cases are nested too deeply")
+        return compiled
 
     def _handlers(self) -> dict[type[exp.Expr], Callable[[exp.Expr, _Sub], Compiled]]:
         return {

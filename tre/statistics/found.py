@@ -44,7 +44,8 @@ def find(
     least = threshold(rows, sigma, finding.delta)
     noisy = gaussian([int(n) for _, n in counted], sensitivity=sensitivity, rho_units=finding.units)
     passed = [(value, key) for (key, _), value in zip(counted, noisy.values, strict=True) if value >= least]
-    kept = sorted(passed, key=lambda p: -p[0])[: finding.most]
+    # Equal counts go by the keys: by the rows' order, they would tell of rows that are not counted.
+    kept = sorted(passed, key=lambda p: (-p[0], p[1]))[: finding.most]
     mechanism = Mechanism(
         measure="keys", column=finding.column, mechanism="discrete gaussian", sensitivity=sensitivity, sigma=sigma,
         step=1.0, threshold=least, delta=finding.delta, rho_units=finding.units,

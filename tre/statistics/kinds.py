@@ -12,9 +12,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tre.rules.schema import LARGEST, Closed, Name
+from tre.rules.text import writable
 
 # A value that a group is known by; None stands for missing.
 Key = int | str | bool | None
+UNWRITABLE = "keys are text that can be written as UTF-8, without NUL"
 
 
 class Reference(Closed):
@@ -23,6 +25,12 @@ class Reference(Closed):
     request: str = Field(pattern=r"^[0-9a-f]{64}$")
     statistic: Name
     keys: tuple[Key, ...] = Field(default=(), max_length=4)
+
+    @model_validator(mode="after")
+    def _keys(self) -> Self:
+        if any(isinstance(k, str) and not writable(k) for k in self.keys):
+            raise ValueError(UNWRITABLE)
+        return self
 
 
 Bound = float | Reference

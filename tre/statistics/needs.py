@@ -238,6 +238,6 @@ class _Vectors:
         size = len(factors) + 1
         asked = size + size * (size + 1) // 2
         return self._component(
-            Measure.GRADIENTS, (1.0, 1.0), cells=asked, factors=factors, given=(statistic.outcome,),
+            Measure.GRADIENTS, sensitivity.of_rows(self.scope.rows), cells=asked, factors=factors, given=(statistic.outcome,),
             event=statistic.outcome, steps=statistic.steps * asked,
         )  # fmt: skip

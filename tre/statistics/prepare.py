@@ -168,6 +168,7 @@ def _finding(
         raise RequestError("epsilon_invalid", "This epsilon is too small to find keys with.", "Ask for a larger one.")
     ranked = [c.cells // c.bins.count for c in components if c.measure is Measure.RANKS and c.bins is not None]
     limits = [MAX_CELLS // max(cells, *(c.cells for c in components)), *(MAX_QUANTILE_GROUPS // n for n in ranked)]
+    limits.append(MAX_TOTAL // sum(c.cells for c in components))
     return Finding(
         column=group.column, units=rho_units * FINDING // 100, delta=group.found, most=max(1, min(MAX_FOUND, *limits)),
         nullable=None in scope.groups[group.column].keys,
@@ -254,6 +255,9 @@ class Scope:
             )
         if len(set(keys)) < len(keys):
             raise RequestError("group_invalid", f"A key of {group.column!r} is given twice.", "Give each key once.")
+        if any(isinstance(k, int) and not -(2**63) <= k < 2**63 for k in keys):
+            # Compared with a wider constant, the rows would be cast to its type, and the cast fail on one of them.
+            raise RequestError("group_invalid", f"A key of {group.column!r} has more than 64 bits.", "Group by text.")
         return Group(column=group.column, keys=tuple(keys))
 
     def _found_group(self, column: str, kind: Kind) -> Group:

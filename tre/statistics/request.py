@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError, model_validator
 from tre.errors import RequestError
 from tre.rules.canonical import digest
 from tre.rules.schema import RESERVED_PREFIX, Closed, Identifier, Name
-from tre.rules.text import visible
-from tre.statistics.kinds import Statistic
+from tre.rules.text import visible, writable
+from tre.statistics.kinds import UNWRITABLE, Statistic
 
 MAX_EPSILON = 100.0
 
@@ -45,6 +45,8 @@ class Grouping(Closed):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
+        if any(isinstance(k, str) and not writable(k) for k in self.keys or ()):
+            raise ValueError(UNWRITABLE)
         if self.found is not None and self.keys is not None:
             raise ValueError("keys are either given or found, not both")
         return self

@@ -99,6 +99,27 @@ jobs = sa.Table(
     Column("submitted_at", String(32), nullable=False),
 )
 
+# Who is at work on what: a rehearsal, a run or a release of a job, by one worker, until a moment (milliseconds, UTC).
+leases = sa.Table(
+    "leases",
+    metadata,
+    Column("job", String(16), ForeignKey("jobs.id"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("worker", String(64), nullable=False, index=True),
+    Column("token", String(32), nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+
+# When each project was last served, by kind of work: whoever waits longest is next.
+turns = sa.Table(
+    "turns",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+
 releases = sa.Table(
     "releases",
     metadata,

@@ -58,6 +58,7 @@ class Box:
     outbox: Path  # empty; becomes the job's user's while it runs
     limits: Limits
     environment: Mapping[str, str] = field(default_factory=dict)
+    waits: bool = False  # for a line on its standard input, when the directories have been filled
 
 
 def as_root() -> bool:

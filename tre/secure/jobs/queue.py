@@ -24,6 +24,8 @@ from tre.secure import audit, ledger
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
+from tre.secure.jobs import leases
+from tre.secure.jobs.leases import Lease
 
 t = tables.jobs
 
@@ -58,24 +60,34 @@ class Queue:
     def notebook(self, name: str) -> bytes:
         return (self.context.area.folder("notebooks") / f"{name}.ipynb").read_bytes()
 
-    def next(self, state: Job) -> sa.Row[Any] | None:
-        """The oldest job in a state."""
-        with self.context.database.read() as connection:
-            return connection.execute(sa.select(t).where(t.c.state == state).order_by(t.c.submitted_at, t.c.id)).first()
-
-    def planned(self, job: str, plan: Plan) -> None:
-        content = plan.model_dump(mode="json")
+    def planned(self, lease: Lease, plan: Plan) -> None:
+        content, job = plan.model_dump(mode="json"), lease.job
         with self.context.database.write() as connection:
-            self.move(
-                connection, job, Job.REHEARSING, Job.PLANNED, plan=json.dumps(content), plan_digest=digest(content)
-            )
+            leases.need(connection, lease)
+            # Attempts of the run are counted anew.
+            told = {"plan": json.dumps(content), "plan_digest": digest(content), "attempt": 0}
+            self.move(connection, job, Job.REHEARSING, Job.PLANNED, **told)  # type: ignore[arg-type]
             self.publish(connection, job, Stage.PLANNED, at_once=True)
 
-    def rehearsal_failed(self, job: str, failure: Failure, diagnostics: str) -> None:
+    def rehearsal_failed(self, lease: Lease, failure: Failure, diagnostics: str) -> None:
+        told, job = failure.model_dump_json(), lease.job
         with self.context.database.write() as connection:
-            told = failure.model_dump_json()
+            leases.need(connection, lease)
             self.move(connection, job, Job.REHEARSING, Job.REHEARSAL_FAILED, failure=told, diagnostics=diagnostics)
             self.publish(connection, job, Stage.REHEARSAL_FAILED, at_once=True)
+
+    def try_again(self, lease: Lease) -> None:
+        """A rehearsal that its worker put back: it does not count."""
+        with self.context.database.write() as connection:
+            leases.need(connection, lease)
+            connection.execute(t.update().where(t.c.id == lease.job).values(attempt=t.c.attempt - 1))
+
+    def run_again(self, lease: Lease, *, counts: bool = True) -> None:
+        """A run back to the queue: its attempt was lost, or its worker put it back (and then it does not count)."""
+        with self.context.database.write() as connection:
+            leases.need(connection, lease)
+            attempt = int(self.row(connection, lease.job).attempt) - (0 if counts else 1)
+            self.move(connection, lease.job, Job.RUNNING, Job.QUEUED, attempt=attempt)
 
     def confirm(self, *, person: str, job: str, plan_digest: str) -> str:
         """Reserve the plan and let it go; returns the release's id. Raises BudgetExceeded or Conflict, charging nothing."""
@@ -121,30 +133,35 @@ class Queue:
             )
 
     def withdraw(self, *, person: str, job: str) -> None:
+        """Take it back, at every state before something is read for its statistics: what was reserved is given back.
+
+        Whoever is at work on it stops. Raises Conflict once it has ended or is being released.
+        """
         with self.context.database.write() as connection:
             before = Job(self.row(connection, job).state)
-            self.move(connection, job, before, Job.WITHDRAWN, who=Actor.RESEARCHER, person=person)
+            if before in (Job.REHEARSING, Job.PLANNED):
+                self.move(connection, job, before, Job.WITHDRAWN, who=Actor.RESEARCHER, person=person)
+            else:
+                self._withdraw_release(connection, job, person)
+                if before in (Job.QUEUED, Job.RUNNING):
+                    self.move(connection, job, before, Job.CANCELLED, who=Actor.RESEARCHER, person=person)
+            leases.drop_job(connection, job)
             self.publish(connection, job, Stage.WITHDRAWN, at_once=True)
 
-    def start_rehearsal(self, job: str) -> int:
-        """Count the attempt, before it can end this process; returns its number."""
-        with self.context.database.write() as connection:
-            attempt = int(self.row(connection, job).attempt) + 1
-            connection.execute(t.update().where(t.c.id == job).values(attempt=attempt))
-        return attempt
-
-    def start_run(self, job: str) -> int:
-        """Mark it running; returns the attempt's number, which names its folder."""
-        with self.context.database.write() as connection:
-            attempt = int(self.row(connection, job).attempt) + 1
-            self.move(connection, job, Job.QUEUED, Job.RUNNING, attempt=attempt)
-        return attempt
-
-    def interrupted(self) -> None:
-        """At start: runs whose process is gone go back to the queue. (Their sandboxes died with it.)"""
-        with self.context.database.write() as connection:
-            for row in connection.execute(sa.select(t.c.id).where(t.c.state == Job.RUNNING)).all():
-                self.move(connection, row.id, Job.RUNNING, Job.QUEUED)
+    def _withdraw_release(self, connection: sa.Connection, job: str, person: str) -> None:
+        r, at = tables.releases, self.context.now()
+        row = connection.execute(sa.select(r).where(r.c.job == job)).first()
+        late = Conflict("state_changed", "It is too late to withdraw this job.", "See how it ends: tre job ID")
+        if row is None:
+            raise late
+        try:
+            step = lifecycle.step(lifecycle.RELEASE, Release(row.state), Release.WITHDRAWN, Actor.RESEARCHER)
+        except Conflict:  # in one sentence, whatever the state is that the desk is not told yet
+            raise late from None
+        connection.execute(r.update().where(r.c.id == row.id).values(state=Release.WITHDRAWN))
+        audit.record(connection, at=at, person=person, event=step.event, subject=row.id)
+        for entry in ledger.entries(connection, row.id):
+            ledger.give_back(connection, int(entry.id), at=at)
 
     # Steps shared with release.*
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from tre.errors import SandboxError
 from tre.messages import Emitted, EmittedOutput, Failure, Manifest, World
 from tre.rules import policy
-from tre.secure.jobs import collect, sandbox
-from tre.secure.jobs.sandbox import Box, Ended, Limits
+from tre.secure.jobs import collect
+from tre.secure.jobs.engine import Attempt, Engine
+from tre.secure.jobs.sandbox import Ended, Limits
 
 MAX_EMITTED = 4 * 2**20
 MAX_OUTPUT = 20 * 2**20
@@ -51,39 +52,42 @@ def run(
     notebook: bytes,
     parameters: str,
     limits: policy.Sandbox,
+    engine: Engine,
+    cancelled: threading.Event,
 ) -> Ran:
-    """Lay out `folder` (new), run the notebook in it, read the outbox. Blocks until the sandbox has ended."""
-    inputs, data, outbox = (folder / name for name in ("in", "data", "out"))
+    """Have `folder` (new) laid out, run the notebook in it, read the outbox. Blocks until the sandbox has ended.
+
+    Raises what the engine raises: AttemptLost, SandboxError.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    for part in (inputs, data, outbox):
-        part.mkdir(parents=True)
-    (inputs / "notebook.ipynb").write_bytes(notebook)
-    (inputs / "parameters.json").write_text(parameters)
-    (data / "manifest.json").write_text(manifest.model_dump_json())
-    for name, source in files.items():
-        os.link(source, data / f"{name}.parquet")
-    outcome = sandbox.run(
-        Box(
-            command=(sys.executable, "-m", "tre.desk.boxed", "/in", "/outbox"),
-            inputs=inputs,
-            data=data,
-            outbox=outbox,
-            limits=Limits(
-                wall_seconds=limits.wall_seconds,
-                cpu_seconds=limits.cpu_seconds,
-                memory_mb=limits.memory_mb,
-                outbox_mb=limits.outbox_mb,
-            ),
-            environment={"TRE_WORLD": manifest.world.value, "TRE_DATA": "/data", "TRE_OUTBOX": "/outbox"},
-        )
-    )
-    shutil.rmtree(data, ignore_errors=True)
+
+    def fill(folder: Path) -> None:
+        (folder / "in" / "notebook.ipynb").write_bytes(notebook)
+        (folder / "in" / "parameters.json").write_text(parameters)
+        (folder / "data" / "manifest.json").write_text(manifest.model_dump_json())
+        for name, source in files.items():
+            os.link(source, folder / "data" / f"{name}.parquet")
+
+    outbox = folder / "out"
+    try:
+        outcome = engine.run(Attempt(folder=folder, fill=fill, limits=limits_of(limits)), cancelled)
+    finally:
+        shutil.rmtree(folder / "data", ignore_errors=True)
     return Ran(
         ended=outcome.ended,
         diagnostics=outcome.diagnostics,
         emitted=_emitted(outbox),
         failure=_failure(outbox, outcome.ended) if manifest.world is World.REHEARSAL else None,
         outbox=outbox,
+    )
+
+
+def limits_of(limits: policy.Sandbox) -> Limits:
+    return Limits(
+        wall_seconds=limits.wall_seconds,
+        cpu_seconds=limits.cpu_seconds,
+        memory_mb=limits.memory_mb,
+        outbox_mb=limits.outbox_mb,
     )
 
 

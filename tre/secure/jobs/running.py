@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -58,7 +58,13 @@ class Running:
         with ExitStack() as ours, ExitStack() as theirs:
             self._status_pipe, status = _pipe(ours, theirs)
             self._output_pipe, output = _pipe(ours, theirs)
-            self.process = self._start(box, status, output)
+            self._input: int | None = None
+            told = subprocess.DEVNULL
+            if box.waits:
+                told, self._input = os.pipe()
+                theirs.callback(os.close, told)
+                ours.callback(os.close, self._input)
+            self.process = self._start(box, status, output, told)
             ours.pop_all()  # from here on `close` closes them
         self._outer = os.pidfd_open(self.process.pid)
         for pipe in (self._status_pipe, self._output_pipe):
@@ -66,7 +72,7 @@ class Running:
         for descriptor in (self._status_pipe, self._output_pipe, self._outer):
             self._select.register(descriptor, selectors.EVENT_READ)
 
-    def _start(self, box: Box, status: int, output: int) -> subprocess.Popen[bytes]:
+    def _start(self, box: Box, status: int, output: int, told: int) -> subprocess.Popen[bytes]:
         with ExitStack() as memory:
 
             def held(content: bytes) -> int:
@@ -88,7 +94,7 @@ class Running:
                 [sys.executable, "-I", "-S", str(_LAUNCHER), str(order)],
                 env={},
                 cwd="/",
-                stdin=subprocess.DEVNULL,
+                stdin=told,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(*files.values(), arguments, order),
@@ -115,6 +121,24 @@ class Running:
             # It counts all processes of a user, so only where the user is the boxes' own.
             found["RLIMIT_NPROC"] = PROCESSES
         return found
+
+    def wait_for(self, said: bytes, seconds: float) -> bool:
+        """Whether the command says this, being alive; what it said so far is forgotten then."""
+        until = time.monotonic() + seconds
+        while said not in self._tail and self._outer_runs() and time.monotonic() < until:
+            self._wait(min(TICK, max(0.0, until - time.monotonic())))
+        found = said in self._tail and self._outer_runs()
+        if found:
+            self._tail.clear()
+        return found
+
+    def tell(self) -> None:
+        """Let a command that waits go on."""
+        if self._input is not None:
+            with suppress(BrokenPipeError):  # it has ended: `to_its_end` says how
+                os.write(self._input, b"\n")
+            os.close(self._input)
+            self._input = None
 
     def to_its_end(self, limits: Limits, outbox: int, cancelled: threading.Event | None) -> Outcome:
         until = time.monotonic() + limits.wall_seconds
@@ -223,7 +247,7 @@ class Running:
                 self._kill()
         finally:
             self._select.close()
-            for descriptor in (self._status_pipe, self._output_pipe, self._outer, self._init):
+            for descriptor in (self._status_pipe, self._output_pipe, self._input, self._outer, self._init):
                 if descriptor is not None:
                     os.close(descriptor)
 

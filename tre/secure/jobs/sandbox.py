@@ -31,13 +31,14 @@ import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 from tre.errors import SandboxError
 from tre.secure.jobs.box import JOB_USER, Box, Limits, as_root, runtime_roots
 from tre.secure.jobs.groups import Groups
 from tre.secure.jobs.running import Ended, Outcome, Running
 
-__all__ = ["Box", "Ended", "Limits", "Outcome", "run", "unavailable"]
+__all__ = ["Box", "Ended", "Limits", "Opened", "Outcome", "run", "start", "unavailable"]
 
 
 def run(box: Box, *, cancelled: threading.Event | None = None) -> Outcome:
@@ -45,22 +46,67 @@ def run(box: Box, *, cancelled: threading.Event | None = None) -> Outcome:
     _check(box)
     if cancelled is not None and cancelled.is_set():
         return Outcome(Ended.CANCELLED, None, "")
-    with ExitStack() as cleanup:
-        outbox = os.open(box.outbox, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        cleanup.callback(os.close, outbox)
-        # 0700: with a supervisor that is no root the box is its user, and might leave a set-uid file for other users.
-        os.fchmod(outbox, 0o700)
-        if as_root():
-            before = os.fstat(outbox)
-            cleanup.callback(os.fchown, outbox, before.st_uid, before.st_gid)
-            os.fchown(outbox, JOB_USER, JOB_USER)
-            _lend(box.inputs)
-            _lend(box.data)
-        groups = Groups(box.limits)
-        cleanup.callback(groups.remove)
-        running = Running(box, groups)
-        cleanup.callback(running.close)
-        return running.to_its_end(box.limits, outbox, cancelled)
+    with Opened(box) as opened:
+        return opened.run(cancelled)
+
+
+def start(box: Box) -> Opened:
+    """A box whose command is started already, and that is run to its end later. The caller closes it."""
+    _check(box)
+    return Opened(box)
+
+
+class Opened:
+    """A box that was started, until it is closed: then it is empty and its outbox is its owner's again."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        with ExitStack() as cleanup:
+            self._outbox = os.open(box.outbox, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            cleanup.callback(os.close, self._outbox)
+            # 0700: a supervisor that is no root has the box's user, which might leave a set-uid file for other users.
+            os.fchmod(self._outbox, 0o700)
+            self._inputs = [os.open(p, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) for p in (box.inputs, box.data)]
+            for descriptor in self._inputs:
+                cleanup.callback(os.close, descriptor)
+            if as_root():
+                before = os.fstat(self._outbox)
+                cleanup.callback(os.fchown, self._outbox, before.st_uid, before.st_gid)
+                os.fchown(self._outbox, JOB_USER, JOB_USER)
+                self._lend()
+            groups = Groups(box.limits)
+            cleanup.callback(groups.remove)
+            self._running = Running(box, groups)
+            cleanup.callback(self._running.close)
+            self._cleanup = cleanup.pop_all()
+
+    def alive(self) -> bool:
+        return self._running.process.poll() is None
+
+    def wait_for(self, said: bytes, seconds: float) -> bool:
+        """Whether the command says this within so many seconds, being alive. It is forgotten with all that came before."""
+        return self._running.wait_for(said, seconds)
+
+    def run(self, cancelled: threading.Event | None = None) -> Outcome:
+        """To its end. A command that waits is told that its directories are filled; its time begins now."""
+        if self._box.waits:
+            if as_root():
+                self._lend()
+            self._running.tell()
+        return self._running.to_its_end(self._box.limits, self._outbox, cancelled)
+
+    def _lend(self) -> None:
+        for descriptor in self._inputs:
+            _lend(descriptor)
+
+    def close(self) -> None:
+        self._cleanup.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def unavailable() -> str | None:
@@ -80,9 +126,9 @@ def unavailable() -> str | None:
     return f"Python cannot be started in a box: {found.diagnostics.strip()[-500:] or found.ended}"
 
 
-def _lend(directory: Path) -> None:
+def _lend(directory: int) -> None:
     """Let the job's user read what root staged and closed to others: by its group, and the group's right to read."""
-    for _, _, files, handle in os.fwalk(directory):
+    for _, _, files, handle in os.fwalk(".", dir_fd=directory):
         if os.fstat(handle).st_mode & 0o005 != 0o005:
             os.fchown(handle, -1, JOB_USER)
             os.fchmod(handle, stat.S_IMODE(os.fstat(handle).st_mode) | 0o050)

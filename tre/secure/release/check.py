@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import sqlalchemy as sa
+
 from tre.messages import DatasetInfo, Plan, PlannedRequest, Released
 from tre.rules.ledger import Charge
 from tre.rules.policy import Policies
@@ -24,6 +26,8 @@ from tre.statistics.result import evaluate
 from tre.statistics.table import Table
 
 Report = Callable[[str, str], None]
+# Called in each transaction that moves a charge; raises Conflict where another worker has taken the release over.
+Hold = Callable[[sa.Connection], None]
 
 
 class Check:
@@ -32,13 +36,13 @@ class Check:
         self.registry = registry
         self.report = report  # (event, detail) for the operator's log
 
-    def run(self, release: str, plan: Plan, policies: Policies) -> None:
+    def run(self, release: str, plan: Plan, policies: Policies, *, hold: Hold) -> None:
         """Every reserved charge of the release becomes released, given back or lost. Safe to call again after a crash."""
-        self._lose_interrupted(release)
+        self._lose_interrupted(release, hold)
         with self.context.database.read() as connection:
             waiting = [e for e in ledger.entries(connection, release) if e.state == Charge.RESERVED]
         for entry in waiting:
-            self._one(int(entry.id), release, plan, plan.requests[int(entry.position)], policies)
+            self._one(int(entry.id), release, plan, plan.requests[int(entry.position)], policies, hold)
 
     def _earlier(self, project: str, version: str, reference: Reference) -> float | None:
         """The value referred to, if it was released from this version to this project; lost or drowned ones are None."""
@@ -51,14 +55,17 @@ class Check:
         except KeyError:
             return None
 
-    def _lose_interrupted(self, release: str) -> None:
+    def _lose_interrupted(self, release: str, hold: Hold) -> None:
         """Spent, and no value: a process died in between. Drawing again would be choosing one's noise."""
         with self.context.database.write() as connection:
+            hold(connection)
             for entry in ledger.entries(connection, release):
                 if entry.state == Charge.SPENT:
                     ledger.lose(connection, int(entry.id), at=self.context.now())
 
-    def _one(self, entry: int, release: str, plan: Plan, planned: PlannedRequest, policies: Policies) -> None:
+    def _one(
+        self, entry: int, release: str, plan: Plan, planned: PlannedRequest, policies: Policies, hold: Hold
+    ) -> None:
         database, version, project = self.context.database, planned.dataset_version, plan.project
         with database.read() as connection:
             infos = {
@@ -68,6 +75,7 @@ class Check:
             }
         prepared = self._prepared(planned, project, infos)
         with database.write() as connection:
+            hold(connection)
             if ledger.stored(connection, project=project, version=version, digest=planned.digest) is not None:
                 ledger.give_back(connection, entry, at=self.context.now())
                 return
@@ -77,12 +85,14 @@ class Check:
         except Exception as error:  # whatever it was, it came after the spending
             self.report("check.failed", f"{release} {planned.name}: {type(error).__name__}")
             with database.write() as connection:
+                hold(connection)
                 ledger.lose(connection, entry, at=self.context.now())
             return
         value = Released(
             name=planned.name, request=planned.request, release=release, dataset_version=version, table=table
         )
         with database.write() as connection:
+            hold(connection)
             ledger.store(connection, entry, value.model_dump_json(), at=self.context.now())
 
     def _prepared(self, planned: PlannedRequest, project: str, infos: Mapping[str, DatasetInfo]) -> Prepared:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from tre.errors import RequestError
+from tre.errors import NotAllowed, RequestError
 from tre.messages import (
     DatasetInfo,
     Emitted,
@@ -210,6 +210,17 @@ def _info(infos: Mapping[str, DatasetInfo], request: Request) -> DatasetInfo:
             "A release names a dataset that the project does not have.",
             "Use the project's datasets.",
         ) from None
+
+
+def need_allowed(connection: sa.Connection, plan: Plan) -> None:
+    """A plan is computed as it was frozen, but not when the project, a dataset or a column was taken away since."""
+    now = policy_files.current(connection)
+    then = policy_files.by_digest(connection, plan.policy)
+    project = now.projects.get(plan.project)
+    for name in plan.datasets:
+        mine = set(then.projects[plan.project].datasets[name])
+        if project is None or name not in now.datasets or not mine <= set(project.datasets.get(name, ())):
+            raise NotAllowed("no_longer_allowed", "The project may no longer use what it planned.", "Rehearse again.")
 
 
 def _run_rule(policies: Policies, project: str) -> RunRule:

@@ -1,0 +1,245 @@
+"""The queue: fair, within limits, nothing twice, nothing lost; whoever was overtaken finishes nothing."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.journey.conftest import policies, write_policies
+from tre.errors import Conflict
+from tre.rules.lifecycle import Job
+from tre.secure.database import tables
+from tre.secure.jobs import leases
+from tre.secure.jobs.claims import Claims
+from tre.secure.jobs.leases import Kind, Presence
+from tre.secure.jobs.queue import Queue
+from tre.secure.services import create, open_area
+
+AT = "2026-01-01T00:00:00Z"
+
+
+class Clock:
+    """A clock that a test moves on."""
+
+    def __init__(self):
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self):
+        return self.time
+
+    def pass_(self, seconds):
+        self.time += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def context(tmp_path, clock, database):
+    services = create(tmp_path / "area", database=database)
+    files = policies(area={"queue": {"per_project": 2, "lease_seconds": 30}}, visits={"at_once": 3})
+    services.apply(write_policies(tmp_path / "policies", files), dry_run=False)
+    yield replace(services.context, clock=clock)
+    services.close()
+
+
+def _jobs(context, state, **projects):
+    """So many jobs of each project, numbered in their order."""
+    with context.database.write() as connection:
+        for project, count in projects.items():
+            for i in range(count):
+                connection.execute(
+                    tables.jobs.insert().values(
+                        id=f"{project}-{i:03}", project=project, person="ada", state=state, notebook="n",
+                        parameters="{}", submitted_at=AT,
+                    )
+                )  # fmt: skip
+
+
+def _claims(context, worker="worker"):
+    return Claims(context, Queue(context), worker)
+
+
+def _state(context, job):
+    with context.database.read() as connection:
+        return connection.execute(sa.select(tables.jobs.c.state).where(tables.jobs.c.id == job)).scalar_one()
+
+
+def _end(context, lease):
+    with context.database.write() as connection:
+        leases.drop(connection, lease)
+
+
+def test_projects_take_turns_however_many_jobs_one_of_them_has(context):
+    _jobs(context, Job.REHEARSING, visits=5, others=2)
+    claims, order = _claims(context), []
+    while (claimed := claims.rehearsal()) is not None:
+        order.append(claimed[0].id)
+        _end(context, claimed[1])
+        with context.database.write() as connection:
+            connection.execute(tables.jobs.update().where(tables.jobs.c.id == order[-1]).values(state=Job.PLANNED))
+    assert order == [
+        "others-000", "visits-000", "others-001", "visits-001", "visits-002", "visits-003", "visits-004",
+    ]  # fmt: skip
+
+
+def test_a_project_has_no_more_at_work_than_its_limit_whoever_the_workers_are(context):
+    _jobs(context, Job.QUEUED, visits=5, others=5)
+    taken = [_claims(context, f"worker-{i}").run() for i in range(7)]
+    projects = [t[0].project for t in taken if t is not None]
+    assert sorted(projects) == ["others"] * 2 + ["visits"] * 3  # the area's limit, and the project's own
+    _end(context, next(t[1] for t in taken if t[0].project == "others"))
+    assert _claims(context).run()[0].project == "others"
+
+
+def test_a_hundred_jobs_and_eight_threads_and_none_is_taken_twice(context):
+    _jobs(context, Job.QUEUED, visits=100)
+    with context.database.write() as connection:
+        from tre.secure import policies as policy_files
+
+        found = policy_files.current(connection)
+        project = found.projects["visits"].model_copy(update={"at_once": 1000})
+        new = found.model_copy(update={"projects": {**found.projects, "visits": project}})
+        values = {"digest": "d", "content": new.model_dump_json(), "applied_at": AT}
+        connection.execute(tables.policies.insert().values(**values))
+    taken, guard = [], threading.Lock()
+
+    def work(name):
+        claims = _claims(context, name)
+        while (claimed := claims.run()) is not None:
+            with guard:
+                taken.append(claimed[0].id)
+
+    threads = [threading.Thread(target=work, args=(f"worker-{i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == [f"visits-{i:03}" for i in range(100)]
+
+
+def test_a_lease_that_runs_out_is_taken_over_and_its_first_holder_finishes_nothing(context, clock):
+    _jobs(context, Job.QUEUED, visits=1)
+    first, second = _claims(context, "first"), _claims(context, "second")
+    job, lease = first.run()
+    assert job.attempt == 1
+    second.recover()
+    assert second.run() is None
+    clock.pass_(31)
+    second.recover()
+    assert _state(context, "visits-000") == "queued"
+    again, other = second.run()
+    assert again.attempt == 2
+    with pytest.raises(Conflict, match="lease_lost"), context.database.write() as connection:
+        leases.need(connection, lease)
+    with context.database.read() as connection:
+        leases.need(connection, other)
+    assert leases.renew(context, "first", 30) == set()
+    assert leases.renew(context, "second", 30) == {other.token}
+
+
+def test_a_worker_that_renews_keeps_its_work_for_as_long_as_it_takes(context, clock):
+    _jobs(context, Job.QUEUED, visits=1)
+    first, second = _claims(context, "first"), _claims(context, "second")
+    _, lease = first.run()
+    for _ in range(5):
+        clock.pass_(25)
+        assert leases.renew(context, "first", 30) == {lease.token}
+        second.recover()
+    assert _state(context, "visits-000") == "running"
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tre.secure.jobs.claims import Claims
+from tre.secure.jobs.leases import Presence
+from tre.secure.services import open_area
+services = open_area(Path(sys.argv[1]))
+presence = Presence(services.context.area.folder("workers"))
+print(Claims(services.context, services.queue, presence.name).run()[0].id, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_worker_that_was_killed_is_found_gone_at_once(tmp_path):
+    """Its lease would run for another half a minute; its lock ended with its process."""
+    services = create(tmp_path / "area")
+    services.apply(write_policies(tmp_path / "policies", policies()), dry_run=False)
+    _jobs(services.context, Job.QUEUED, visits=1)
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "area")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().strip() == "visits-000"
+        claims = _claims(services.context)
+        claims.recover()
+        assert _state(services.context, "visits-000") == "running"  # it lives
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    claims.recover()
+    assert _state(services.context, "visits-000") == "queued"
+    assert not list((tmp_path / "area" / "workers").iterdir())
+    services.close()
+
+
+def test_a_workers_lock_is_its_own_until_it_ends(tmp_path):
+    folder = tmp_path / "workers"
+    presence = Presence(folder)
+    assert leases.gone(folder) == []
+    presence.end()
+    assert leases.gone(folder) == []
+    assert not list(folder.iterdir())
+
+
+def test_a_withdrawn_jobs_lease_ends_with_it(context):
+    _jobs(context, Job.REHEARSING, visits=1)
+    claims = _claims(context, "first")
+    job, lease = claims.rehearsal()
+    Queue(context).withdraw(person="ada", job=job.id)
+    assert leases.mine(context, "first") == set()
+    with pytest.raises(Conflict, match="lease_lost"):
+        _need(context, lease)
+    assert claims.rehearsal() is None
+
+
+def _need(context, lease):
+    with context.database.read() as connection:
+        leases.need(connection, lease)
+
+
+def test_an_area_of_the_version_before_gets_its_leases(tmp_path):
+    """What was running when the new version came goes back to the queue."""
+    services = create(tmp_path / "area")
+    services.apply(write_policies(tmp_path / "policies", policies()), dry_run=False)
+    _jobs(services.context, Job.RUNNING, visits=1)
+    with services.context.database.write() as connection:
+        for table in ("leases", "turns"):
+            connection.execute(sa.text(f"DROP TABLE {table}"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
+    services.close()
+    services = open_area(tmp_path / "area")
+    _claims(services.context).recover()
+    assert _state(services.context, "visits-000") == "queued"
+    events = sa.select(tables.audit.c.event, tables.audit.c.detail).where(tables.audit.c.subject == "visits-000")
+    with services.context.database.read() as connection:
+        assert [(e, json.loads(d)) for e, d in connection.execute(events)] == [("job.run_interrupted", {})]
+    services.close()
+
+
+def test_kinds_of_work_do_not_hold_each_other_up(context):
+    """A release of a job may be taken on while its run is under way."""
+    _jobs(context, Job.QUEUED, visits=1)
+    _, run = _claims(context, "first").run()
+    with context.database.write() as connection:
+        release = leases.take(
+            context, connection, job=run.job, kind=Kind.RELEASE, project="visits", worker="second", seconds=30
+        )
+    for lease in (run, release):
+        _need(context, lease)

@@ -1,0 +1,107 @@
+"""Rehearsals: a submitted notebook on the twin, and the plan that comes of it.
+
+Guarantees: a rehearsal reads no real row; it ends planned, or failed with what the researcher can do about it, or is
+left to another worker; one that ended its worker twice is not tried a third time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import sqlalchemy as sa
+
+from tre.errors import Conflict, SandboxError, TreError
+from tre.messages import Failure, Plan, World
+from tre.rules.policy import Policies
+from tre.secure import policies as policy_files
+from tre.secure.context import Context
+from tre.secure.data.registry import Registry
+from tre.secure.jobs import leases, runner
+from tre.secure.jobs.claims import Claims
+from tre.secure.jobs.faults import OUR_FAULT, fault
+from tre.secure.jobs.leases import Lease
+from tre.secure.jobs.queue import Queue
+from tre.secure.jobs.work import Lane
+from tre.secure.release.planning import Planner
+
+log = logging.getLogger("tre.worker")
+# A rehearsal that ended the worker twice (by its memory, say) is not tried a third time.
+MAX_REHEARSALS = 2
+Row = sa.Row[Any]
+
+
+class Rehearsals:
+    def __init__(self, context: Context, queue: Queue, registry: Registry, planner: Planner, claims: Claims) -> None:
+        self.context, self.queue, self.registry = context, queue, registry
+        self.planner, self.claims = planner, claims
+
+    def step(self, lane: Lane) -> bool:
+        """One rehearsal, if one waits."""
+        claimed = self.claims.rehearsal()
+        if claimed is None:
+            return False
+        job, lease = claimed
+        with lane.holding(lease):
+            try:
+                self._rehearse(job, lease, lane)
+            except Conflict:  # withdrawn meanwhile, or taken over
+                pass
+            finally:
+                self._done(lease)
+        return True
+
+    def _done(self, lease: Lease) -> None:
+        with self.context.database.write() as connection:
+            leases.drop(connection, lease)
+
+    def _rehearse(self, job: Row, lease: Lease, lane: Lane) -> None:
+        diagnostics = ""
+        if int(job.attempt) > MAX_REHEARSALS:
+            self._failed(lease, OUR_FAULT, "rehearsed before, and each time the process ended")
+            return
+        try:
+            policies, ran = self._run(job, lane)
+            diagnostics = ran.diagnostics
+            if lane.draining:
+                self.queue.try_again(lease)
+            elif ran.failure is not None:
+                self._failed(lease, ran.failure, diagnostics)
+            else:
+                plan = self._plan(job, policies, ran)
+                self.queue.planned(lease, plan)
+        except Conflict:
+            raise
+        except TreError as error:
+            failure = Failure(code=error.code, message=error.message, next_step=error.next_step)
+            self._failed(lease, failure, diagnostics)
+        except Exception as error:
+            log.error("the rehearsal of %s failed: %s", job.id, fault(error))
+            self._failed(lease, OUR_FAULT, diagnostics)
+
+    def _run(self, job: Row, lane: Lane) -> tuple[Policies, runner.Ran]:
+        with self.context.database.read() as connection:
+            policies = policy_files.current(connection)
+            manifest = self.planner.manifest(connection, policies, str(job.project), World.REHEARSAL)
+        files = {name: self.registry.twin_view(name, info.columns) for name, info in manifest.datasets.items()}
+        folder = self.context.area.folder("jobs") / str(job.id) / f"rehearsal-{job.attempt}"
+        ran = runner.run(
+            folder, manifest=manifest, files=files, notebook=self.queue.notebook(str(job.notebook)),
+            parameters=str(job.parameters), limits=policies.area.sandbox, engine=lane.engine, cancelled=lane.cancelled,
+        )  # fmt: skip
+        return policies, ran
+
+    def _plan(self, job: Row, policies: Policies, ran: runner.Ran) -> Plan:
+        if ran.emitted is None:
+            raise SandboxError(
+                "emitted_malformed", "What the notebook asked for cannot be read.", "Use the calls of `tre` only."
+            )
+        with self.context.database.read() as connection:
+            return self.planner.plan(
+                connection, policies, project=str(job.project), person=str(job.person), notebook=str(job.notebook),
+                parameters=json.loads(str(job.parameters)), emitted=ran.emitted,
+            )  # fmt: skip
+
+    def _failed(self, lease: Lease, failure: Failure, diagnostics: str) -> None:
+        self.queue.rehearsal_failed(lease, failure, diagnostics)

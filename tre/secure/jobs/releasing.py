@@ -1,0 +1,120 @@
+"""Releases: taken on from their confirmation to what the desk may see, a step at a time, each safe to repeat.
+
+Guarantees: a release waits for people or for its run, or is taken on by one worker at a time; charge, draw, store,
+bundle, sign come in this order; a fault of ours gives back what was not spent, keeps what was, and ends the job.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+import sqlalchemy as sa
+
+from tre.errors import Conflict
+from tre.messages import Plan, Stage
+from tre.rules.ledger import Charge
+from tre.rules.lifecycle import Job, Release
+from tre.rules.policy import Policies
+from tre.secure import ledger
+from tre.secure import policies as policy_files
+from tre.secure.context import Context
+from tre.secure.jobs import leases
+from tre.secure.jobs.claims import Claims
+from tre.secure.jobs.faults import fault
+from tre.secure.jobs.leases import Lease
+from tre.secure.jobs.queue import Queue
+from tre.secure.jobs.work import Lane
+from tre.secure.release import review
+from tre.secure.release.bundle import Bundler
+from tre.secure.release.check import Check
+from tre.secure.release.planning import need_allowed
+
+log = logging.getLogger("tre.worker")
+Row = sa.Row[Any]
+
+
+@functools.lru_cache(maxsize=1024)
+def _waits_for_its_run(plan: str) -> bool:
+    read = Plan.model_validate_json(plan)
+    return bool(read.outputs) and not read.automatic
+
+
+class Releases:
+    def __init__(self, context: Context, queue: Queue, check: Check, bundler: Bundler, claims: Claims) -> None:
+        self.context, self.queue, self.check = context, queue, check
+        self.bundler, self.claims = bundler, claims
+
+    def step(self, lane: Lane) -> bool:
+        """Take one release a step on, if one waits for neither people nor a run."""
+        claimed = self.claims.release(self._ready)
+        if claimed is None:
+            return False
+        release, lease = claimed
+        with lane.holding(lease):
+            try:
+                self._advance(release, lease)
+            except Conflict:  # taken over, or withdrawn
+                log.info("the release %s is no longer ours", release.id)
+            finally:
+                with self.context.database.write() as connection:
+                    leases.drop(connection, lease)
+        return True
+
+    def _ready(self, connection: sa.Connection, release: Row) -> bool:
+        if release.state != Release.CHECKING:
+            return True
+        job = self.queue.row(connection, str(release.job))
+        return job.state not in (Job.QUEUED, Job.RUNNING) or not _waits_for_its_run(str(job.plan))
+
+    def _advance(self, release: Row, lease: Lease) -> None:
+        with self.context.database.read() as connection:
+            plan = Plan.model_validate_json(self.queue.row(connection, str(release.job)).plan)
+            policies = policy_files.by_digest(connection, plan.policy)
+        match Release(str(release.state)):
+            case Release.CHECKING:
+                self._move(release, lease, Release.APPROVED if plan.automatic else Release.IN_REVIEW)
+            case Release.APPROVED:
+                self._move(release, lease, Release.RELEASING)
+            case _:
+                self._release(str(release.id), lease, plan, policies)
+
+    def _move(self, release: Row, lease: Lease, after: Release) -> None:
+        with self.context.database.write() as connection:
+            leases.need(connection, lease)
+            review.move(self.context, connection, str(release.id), after)
+
+    def _release(self, release: str, lease: Lease, plan: Plan, policies: Policies) -> None:
+        """Charge, draw, store, bundle, sign: then the desk may see it, from the next tick."""
+        try:
+            with self.context.database.read() as connection:
+                need_allowed(connection, plan)
+            self.check.run(release, plan, policies, hold=lambda connection: leases.need(connection, lease))
+            bundle = self.bundler.build(release, plan, policies)
+        except Conflict as conflict:
+            if conflict.code == "lease_lost":
+                raise
+            self._fail(release, lease, conflict)
+            return
+        except Exception as error:
+            self._fail(release, lease, error)
+            return
+        with self.context.database.write() as connection:
+            leases.need(connection, lease)
+            review.move(self.context, connection, release, Release.RELEASED, bundle=bundle)
+            self.queue.publish(connection, lease.job, Stage.RELEASED)
+
+    def _fail(self, release: str, lease: Lease, error: Exception) -> None:
+        """A fault of ours: what was not spent is given back, what was spent stays, and the job ends."""
+        log.error("the release %s failed: %s", release, fault(error))
+        at = self.context.now()
+        with self.context.database.write() as connection:
+            leases.need(connection, lease)
+            for entry in ledger.entries(connection, release):
+                if entry.state == Charge.RESERVED:
+                    ledger.give_back(connection, int(entry.id), at=at)
+                elif entry.state == Charge.SPENT:
+                    ledger.lose(connection, int(entry.id), at=at)
+            review.move(self.context, connection, release, Release.FAILED)
+            self.queue.publish(connection, lease.job, Stage.FAILED)
