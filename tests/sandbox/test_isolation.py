@@ -24,7 +24,6 @@ from tre.secure.jobs.box import JOB_USER
 
 ROOT = os.geteuid() == 0
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -289,7 +288,10 @@ def planted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 def test_a_planted_fault_is_found(planted: Planted) -> None:
     found = report.report(named(*planted.found_by), control=False)
-    assert {f.attempt.name: f.verdict for f in found.found} == dict.fromkeys(planted.found_by, Verdict.LEAKED)
+    missing = report._missing_groups()  # what cannot be limited on this machine anyhow
+    expected = {n: Verdict.OPEN if ATTEMPTS[n].needs in missing else Verdict.LEAKED for n in planted.found_by}
+    assert {f.attempt.name: f.verdict for f in found.found} == expected
+    assert Verdict.LEAKED in expected.values()
 
 
 @pytest.mark.slow
@@ -383,7 +385,10 @@ def test_the_command_tells_one_document_and_fails_when_something_got_through(mon
     from tre.secure.cli import cli
 
     done = subprocess.run(
-        [BIN / "tre-admin", "isolation-report", "--json"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tre.secure.cli", "isolation-report", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["stopped"] is True

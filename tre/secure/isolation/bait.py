@@ -83,6 +83,12 @@ class Bait:
         packages = [library + "/tre", str(_PACKAGE)]
         return {**self._both(), **places, **rooms, "packages": packages, "outside": False}
 
+    def bare(self, arm: Arm, runtime: str) -> dict[str, Any]:
+        """Where it looks in a box without mounts: at the same, under the names that all of the machine uses."""
+        own_places = {"data": str(arm.data), "inputs": str(arm.inputs), "outbox": str(arm.outbox)}
+        own_places |= {"scratch": "$TMPDIR", "home": "$TMPDIR", "library": str(_PACKAGE.parent)}
+        return {**self.inside(runtime, "$PYTHONPATH"), **own_places}
+
     def outside(self, arm: Arm) -> dict[str, Any]:
         """Where the same attempt looks in the control arm: at things of the bait that nothing protects."""
         false = self.place / "outside"

@@ -20,11 +20,12 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from tre.errors import SandboxError
+from tre.rules.policy import Isolation
 from tre.secure.isolation import bait as baits
 from tre.secure.isolation.attempts import ATTEMPTS, Attempt, Judge
 from tre.secure.isolation.attempts.harness import BROKEN, REACHED, STOPPED
@@ -86,12 +87,12 @@ class Report:
         return sum(f.verdict is verdict for f in self.found)
 
 
-def report(attempts: Iterable[Attempt] = (), *, control: bool = True) -> Report:
+def report(attempts: Iterable[Attempt] = (), *, control: bool = True, isolation: Isolation = Isolation.FULL) -> Report:
     """All attempts, or these; without the control arm it is told of each that it was stopped, and not whether it works."""
     wanted = tuple(attempts) or tuple(ATTEMPTS.values())
     began = time.monotonic()
     with baits.placed() as bait:
-        cage = _cage(wanted, bait)
+        cage = _cage(wanted, bait, isolation)
         outside = _control(wanted, bait) if control else {}
         cage |= _witnessed(wanted, cage, bait)
         missing = _missing_groups()
@@ -133,24 +134,24 @@ def _missing_groups() -> dict[str, str]:
 # In the cage
 
 
-def _cage(wanted: tuple[Attempt, ...], bait: Bait) -> dict[str, Result]:
+def _cage(wanted: tuple[Attempt, ...], bait: Bait, isolation: Isolation = Isolation.FULL) -> dict[str, Result]:
     alone = [a for a in wanted if a.judge is Judge.SUPERVISOR]
     together = [a for a in wanted if a.judge is not Judge.SUPERVISOR]
     # A box ends with the thread that started it: these last until all are done.
     with ThreadPoolExecutor(max_workers=3) as threads:
-        batch = threads.submit(_together, together, bait)
-        singles = [threads.submit(_alone, attempt, bait) for attempt in alone]
+        batch = threads.submit(_together, together, bait, isolation)
+        singles = [threads.submit(_alone, attempt, bait, isolation) for attempt in alone]
         found = batch.result()
         for attempt, single in zip(alone, singles, strict=True):
             found[attempt.name] = single.result()
     return found
 
 
-def _together(attempts: list[Attempt], bait: Bait) -> dict[str, Result]:
+def _together(attempts: list[Attempt], bait: Bait, isolation: Isolation) -> dict[str, Result]:
     if not attempts:
         return {}
     arm = bait.arm("inside")
-    _boxed(bait, arm, [a.name for a in attempts], LIMITS)
+    _boxed(bait, arm, [a.name for a in attempts], replace(LIMITS, isolation=isolation))
     found = _results(arm)
     for attempt in attempts:
         mine = found.get(attempt.name, NONE)
@@ -159,9 +160,10 @@ def _together(attempts: list[Attempt], bait: Bait) -> dict[str, Result]:
     return found
 
 
-def _alone(attempt: Attempt, bait: Bait) -> Result:
+def _alone(attempt: Attempt, bait: Bait, isolation: Isolation) -> Result:
     arm = bait.arm(f"inside-{attempt.name}")
-    outcome = _boxed(bait, arm, [attempt.name], SHORT if attempt.name == "overtime" else ALONE)
+    limits = SHORT if attempt.name == "overtime" else ALONE
+    outcome = _boxed(bait, arm, [attempt.name], replace(limits, isolation=isolation))
     found = _results(arm).get(attempt.name)
     if outcome.ended is Ended.TIMED_OUT and attempt.name == "overtime":
         return Result(STOPPED, "timed out")
@@ -171,8 +173,11 @@ def _alone(attempt: Attempt, bait: Bait) -> Result:
 
 
 def _boxed(bait: Bait, arm: Arm, names: list[str], limits: Limits) -> Outcome:
-    inside = bait.inside(sys.prefix, "/opt/tre/lib")
-    order = {"bait": inside, "attempts": names, "results": "/outbox/results", "become": None}
+    if limits.isolation is Isolation.FULL:
+        inside, results = bait.inside(sys.prefix, "/opt/tre/lib"), "/outbox/results"
+    else:
+        inside, results = bait.bare(arm, sys.prefix), str(arm.outbox / "results")
+    order = {"bait": inside, "attempts": names, "results": results, "become": None}
     _write_order(arm, order)
     command = tuple(baits.command("harness", Path("/in"), Path("/in/order.json")))
     return sandbox.run(Box(command=command, inputs=arm.inputs, data=arm.data, outbox=arm.outbox, limits=limits))

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tre.errors import SandboxError
+from tre.rules.policy import Isolation
 
 JOB_USER = 64991  # no person's and no service's on any distribution's plan of numbers
 PATIENCE = 10.0  # seconds for the kernel to do what it was told; only ever reached on a machine in trouble
@@ -43,6 +44,7 @@ class Limits:
     cpu_seconds: int  # of each process
     memory_mb: int
     outbox_mb: int  # also the largest file it may write anywhere
+    isolation: Isolation = Isolation.FULL  # a box of another is made by `bare`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ class Layout:
         self.arguments = [*self._namespaces(files), *self._system(files), *self._runtime()]
         self.arguments += ["--ro-bind", self._near(box.inputs), "/in", "--ro-bind", self._near(box.data), "/data"]
         self.arguments += ["--bind", self._near(box.outbox), "/outbox", "--remount-ro", "/dev", "--remount-ro", "/"]
-        for name, value in {**_environment(), **box.environment}.items():
+        for name, value in {**environment(), **box.environment}.items():
             self.arguments += ["--setenv", name, value]
         self.arguments += ["--chdir", "/home/job"]
 
@@ -155,16 +157,20 @@ class Layout:
             arguments += ["--ro-bind", self._near(root), str(root)]
         for content, place in _links_to_python(roots):
             arguments += ["--symlink", content, place]
-        for part in _DESK_PARTS:
-            if (_PACKAGE / part).exists():
-                arguments += ["--ro-bind", self._near(_PACKAGE / part), f"/opt/tre/lib/tre/{part}"]
+        for part in desk_parts():
+            arguments += ["--ro-bind", self._near(part), f"/opt/tre/lib/tre/{part.name}"]
         if any(_PACKAGE.is_relative_to(root) for root in (*roots, Path("/usr"))):
             for hidden in (_PACKAGE / part for part in _SECURE_PARTS if (_PACKAGE / part).is_dir()):
                 arguments += ["--size", "4096", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
         return arguments
 
 
-def _environment() -> dict[str, str]:
+def desk_parts() -> list[Path]:
+    """What a box sees of the package `tre`."""
+    return [_PACKAGE / part for part in _DESK_PARTS if (_PACKAGE / part).exists()]
+
+
+def environment() -> dict[str, str]:
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "PYTHONPATH": "/opt/tre/lib",

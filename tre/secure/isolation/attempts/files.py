@@ -167,7 +167,7 @@ def _writes(attribute: str, name: str, bait: Bait) -> None:
 
 def _adds(attribute: str, name: str, bait: Bait) -> None:
     path = f"{getattr(bait, attribute)}/{name}"
-    openable(path, os.O_WRONLY | os.O_CREAT)
+    openable(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     os.unlink(path)
 
 

@@ -29,7 +29,9 @@ def main(order_file: str) -> None:
     results = os.open(order["results"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     if order["become"] is not None:
         become(order["become"])
-    bait = SimpleNamespace(**order["bait"], harness=os.getpid())
+    # A box without mounts is told by its environment where its own directories are.
+    found = {k: os.environ[v[1:]] if isinstance(v, str) and v[:1] == "$" else v for k, v in order["bait"].items()}
+    bait = SimpleNamespace(**found, harness=os.getpid())
     for name in order["attempts"]:
         how, why = _made(name, bait)
         os.write(results, f"{json.dumps([name, how, why])}\n".encode())
