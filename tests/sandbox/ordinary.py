@@ -68,6 +68,10 @@ def place() -> Iterator[Place]:
         top.chmod(0o755)
         packages = _environment(top / "venv")
         (packages / "repository.pth").write_text(f"{top / 'repository'}\n")
+        for command, module in (("tre", "tre.desk.cli"), ("tre-admin", "tre.secure.cli")):
+            script = top / "venv" / "bin" / command
+            script.write_text(f"#!{top}/venv/bin/python\nfrom {module} import main\nmain()\n")
+            script.chmod(0o755)
         (top / "repository").mkdir()
         for part in COPIED:
             source, target = ROOT / part, top / "repository" / part

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from tre import terminal
 from tre.errors import DataError, NotFound
+from tre.rules.policy import Isolation
 from tre.terminal import json_option, table
 
 if TYPE_CHECKING:
@@ -275,8 +276,15 @@ def verify(area: Path | None, show: Console) -> Any:
 
 @cli.command("isolation-report")
 @click.option("--all", "everything", is_flag=True, help="Also show what was plainly stopped.")
+@click.option(
+    "--level",
+    type=click.Choice([i.value for i in Isolation]),
+    default="full",
+    show_default=True,
+    help="What gets through at a weaker isolation.",
+)
 @json_option
-def isolation_report(everything: bool, show: Console) -> Any:
+def isolation_report(everything: bool, level: str, show: Console) -> Any:
     """Attack the cage on this machine, and the same outside it as a control; fails unless everything was stopped.
 
     \b
@@ -286,7 +294,7 @@ def isolation_report(everything: bool, show: Console) -> Any:
     from tre.terminal import Told
 
     with show.status("attacking the cage"):
-        found = report.report()
+        found = report.report(isolation=Isolation(level))
     table.show(show, found, everything=everything)
     return Told(table.document(found), start.leaks(found))
 
@@ -308,15 +316,20 @@ def serve(host: str, port: int, workers: int, area: Path | None, show: Console) 
     from tre.gateway.server import serve as serve_gateway
 
     services = _services(area)
-    services.refuse_leaks()
-    serve_gateway(services, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)"))
+    level = services.refuse_leaks()
+    if level is not Isolation.FULL:
+        show.print(f"[bold red]Isolation is {level}[/]: for public data only. Whoever asks this gateway is told so.")
+    serve_gateway(
+        services, level, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)")
+    )
     return {"stopped": True}
 
 
 @cli.command()
 @click.option("--piped", is_flag=True, help="Work until standard input ends; each byte from it says: there is work.")
+@click.option("--checked", hidden=True, default="", help="The isolation that the gateway attacked when it started.")
 @area_option
-def work(piped: bool, area: Path | None) -> None:
+def work(piped: bool, checked: str, area: Path | None) -> None:
     """Take the area's jobs until stopped. `serve` starts one of these itself; more may run beside it.
 
     A worker that is asked to stop (Ctrl-C, SIGTERM) finishes what it is at; what takes too long it puts back.
@@ -327,7 +340,7 @@ def work(piped: bool, area: Path | None) -> None:
     from tre.secure.jobs.process import work as work_until_stopped
 
     services = _services(area)
-    if not piped:  # whoever holds the other end has made sure of it
+    if services.isolation().value != checked:  # else the gateway that started us has made sure of it
         services.refuse_leaks()
     work_until_stopped(services.worker(), piped=piped)
 

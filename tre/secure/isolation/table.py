@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from tre import terminal
 from tre.secure.isolation.attempts import ATTEMPTS, Control, Judge
+from tre.secure.isolation.levels import REDUCED
 from tre.secure.isolation.report import BAD, Found, Report, Verdict
 
 SUBJECTS = {
@@ -92,6 +93,7 @@ def markdown() -> str:
             notes += [f"judged by {attempt.judge.value}"] if attempt.judge is not Judge.ITSELF else []
             notes += [f"needs a control group for {attempt.needs}"] if attempt.needs else []
             notes += [f"**known to get through**: {attempt.open}"] if attempt.open else []
+            notes += ["*gets through at* reduced"] if attempt.name in REDUCED else []
             lines.append(f"| `{attempt.name}` | {attempt.does} | {'; '.join(notes)} |")
     return "\n".join([*lines, "", END])
 

@@ -55,6 +55,8 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
 class BareRunning(Running):
     """A minder in place of bubblewrap: it starts the command below itself, and ends all of it before it ends."""
 
+    HINT = "See that the job's user can read this Python, and, for reduced isolation, that the kernel has Landlock."
+
     def __init__(self, box: Box, groups: Groups) -> None:
         self._own = Path(tempfile.mkdtemp(prefix="job-"))
         try:
