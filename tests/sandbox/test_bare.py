@@ -8,6 +8,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,24 @@ class Area:
 
 
 @pytest.fixture
-def area(tmp_path: Path, level: Isolation) -> Area:
-    return Area(tmp_path, level)
+def area(level: Isolation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Area]:
+    place = tempfile.TemporaryDirectory(prefix="bare-")
+    Path(place.name).chmod(0o711)  # without mounts the job's user comes to it by its name
+    made = Area(Path(place.name), level)
+    # What tells that a job lives: the FIFO in its inputs, which it could not write to otherwise.
+    monkeypatch.setattr(bare, "_DEVICES", (*bare._DEVICES, f"{made.place}/inputs/alive"))
+    yield made
+    place.cleanup()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what root may enter and the job's user may not")
+def test_a_closed_folder_is_told_as_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    (tmp_path / "closed" / "python").touch()
+    with pytest.raises(SandboxError, match="bare_unreachable") as refused:
+        bare._need_reachable(tmp_path / "closed" / "python")
+    assert "ordinary user" in refused.value.next_step
+    bare._need_reachable(Path("/usr/bin/env"))
 
 
 def alive(area: Area) -> str:
@@ -138,7 +155,9 @@ def test_killing_the_supervisor_kills_it(area: Area) -> None:
     code = f"""
         from pathlib import Path, PosixPath
         from tre.rules.policy import Isolation
+        from tre.secure.jobs import bare
         from tre.secure.jobs.sandbox import Box, Limits, run
+        bare._DEVICES = {bare._DEVICES!r}
         run({box!r})
     """.replace(repr(area.level), str(area.level.__class__.__name__) + "." + area.level.name)
     place = Path(sandbox.__file__).parents[3]
@@ -163,6 +182,7 @@ def test_an_old_kernel_is_no_reduced_isolation(monkeypatch: pytest.MonkeyPatch, 
     copy.write_text(source.replace("OLDEST_LANDLOCK = 1", "OLDEST_LANDLOCK = 1000"))
     tmp_path.chmod(0o755)
     monkeypatch.setattr(bare, "_LAUNCHER", copy)
+    monkeypatch.setattr(bare, "_need_reachable", lambda *_: None)
     assert "this kernel has no Landlock" in (sandbox.unavailable(Isolation.REDUCED) or "None")
 
 
@@ -177,3 +197,34 @@ def test_the_filter_of_a_bare_box_makes_no_socket_to_other_machines() -> None:
     assert verdict(program, machine, 302, 1) == seccomp.ERRNO | 1
     assert verdict(program, machine, 141, 0, 0) == seccomp.ALLOW  # setpriority
     assert verdict(program, machine, 141, 0, 1) == seccomp.ERRNO | 1
+
+
+DOCKER = """
+import ctypes, platform, struct
+from tre.rules.policy import Isolation
+from tre.secure.jobs import sandbox, seccomp
+from tre.secure.jobs.seccomp import _LOAD, _NUMBER, _end, _step, _when, _without_bits
+
+machine = seccomp.MACHINES[platform.machine()]
+forbidden = {c.name: c for c in (*seccomp.REFUSED, *seccomp.ABSENT)}
+code = [_step(_LOAD, _NUMBER)]
+for name in ("unshare", "mount", "setns", "pivot_root"):
+    code += _when(forbidden[name].on(machine), [_end(seccomp.ERRNO | 1)])
+code += _when(forbidden["clone3"].on(machine), [_end(seccomp.ERRNO | 38)])
+code += _when(seccomp.CLONE.on(machine), _without_bits(0, seccomp.NEW_NAMESPACE))
+program = b"".join([*code, _end(seccomp.ALLOW)])
+held = ctypes.create_string_buffer(program, len(program))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(held)), 0, 0) == 0
+print(*(sandbox.unavailable(level) is None for level in Isolation))
+"""
+
+
+def test_where_namespaces_are_forbidden_as_in_a_container_the_weaker_levels_are_to_be_had(level: Isolation) -> None:
+    """Under a filter like that of Docker's default: no namespaces, no mounts."""
+    done = subprocess.run(
+        [sys.executable, "-c", DOCKER],
+        cwd=Path(sandbox.__file__).parents[3], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["False", "True", "True"], (level, done.stdout, done.stderr)

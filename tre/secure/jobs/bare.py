@@ -25,6 +25,7 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from tre.errors import SandboxError
 from tre.rules.policy import Isolation
 from tre.secure.jobs import seccomp
 from tre.secure.jobs.box import JOB_USER, PATIENCE, Box, as_root, desk_parts, environment, runtime_roots
@@ -58,6 +59,7 @@ class BareRunning(Running):
     HINT = "See that the job's user can read this Python, and, for reduced isolation, that the kernel has Landlock."
 
     def __init__(self, box: Box, groups: Groups) -> None:
+        _need_reachable(Path(sys.executable), box.inputs, box.data, box.outbox)
         self._own = Path(tempfile.mkdtemp(prefix="job-"))
         try:
             for name in ("home", "tmp", "lib"):
@@ -140,6 +142,19 @@ class BareRunning(Running):
             super().close()
         finally:
             shutil.rmtree(self._own, ignore_errors=True)
+
+
+def _need_reachable(*places: Path) -> None:
+    """Without mounts a supervisor that is root cannot bring near what lies below folders closed to the job's user."""
+    above = {folder for place in places for folder in place.resolve().parents} if as_root() else set()
+    for folder in above:
+        found = folder.stat()
+        if not found.st_mode & 0o001 and found.st_uid != JOB_USER:
+            raise SandboxError(
+                "bare_unreachable",
+                "Without namespaces, a job of root's cannot reach what lies below a folder that only root may enter.",
+                "Serve as an ordinary user who owns the area, with a Python that this user can read.",
+            )
 
 
 def _named(text: str, real: dict[str, str]) -> str:
