@@ -395,10 +395,10 @@ def test_the_command_tells_one_document_and_fails_when_something_got_through(mon
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["stopped"] is True
     some = report.report(named("seen", "load"))
-    monkeypatch.setattr(report, "report", lambda: some)
+    monkeypatch.setattr(report, "report", lambda **_: some)
     assert CliRunner().invoke(cli, ["isolation-report", "--all"]).exit_code == 0
     leaking = report.Report((report.Found(ATTEMPTS["seen"], Verdict.LEAKED, report.Result("reached", "-"), None),), 1.0)
-    monkeypatch.setattr(report, "report", lambda: leaking)
+    monkeypatch.setattr(report, "report", lambda **_: leaking)
     failed = CliRunner().invoke(cli, ["isolation-report", "--json"])
     assert isinstance(failed.exception, SandboxError)
     assert json.loads(failed.stdout)["totals"]["leaked"] == 1
