@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment from requirements.lock, and installs bubblewrap where it may. Safe to run again.
-#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, where it may; without it its tests skip
+#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL and Chromium, where it may; without one its
+#                                    tests skip and say so
 set -euo pipefail
 venv=$1
 cd "$(dirname "$0")/.."
@@ -15,6 +16,10 @@ if [ "$venv" = --for-tests ]; then
     # Debian keeps a server's programs off the path.
     if ! command -v initdb /usr/lib/postgresql/*/bin/initdb >/dev/null && ! debian_package postgresql; then
         echo "PostgreSQL is missing, its tests will be skipped (Debian: sudo apt install postgresql)" >&2
+    fi
+    # The browser in which the inert view is attacked.
+    if ! command -v chromium >/dev/null && ! debian_package chromium; then
+        echo "Chromium is missing, the browser tests will be skipped (Debian: sudo apt install chromium)" >&2
     fi
     exit 0
 fi

@@ -6,6 +6,7 @@
           .price(epsilon=0.5, rows=tre.count())  what it would cost, and the errors to expect; or error=50: which epsilon
           .release("visits-by-sex", epsilon=0.5, rows=tre.count(), mean=tre.mean("mdvis", bounds=(0, 50)))
     tre.output("table-2", frame, context="…")   an output without noise: two people decide
+    tre.watch("job-1a2b3c4d")                   a bar that moves with a job until it has ended, or waits for you
 
 The journey: explore the twin → `tre rehearse` (on the twin: fixes the plan and its price) → `tre submit` (confirms it) →
 the check, and people where the policy asks for them → `tre fetch` → the same notebook replays the released values.
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         top,
         variance,
     )
+    from tre.desk.follow import watch
     from tre.errors import TreError
 
 __version__ = "0.1.0"
@@ -66,6 +68,7 @@ __all__ = [
     "survival",
     "top",
     "variance",
+    "watch",
 ]
 
 
@@ -75,6 +78,10 @@ def __getattr__(name: str) -> Any:
         from tre.errors import TreError
 
         return TreError
+    if name == "watch":
+        from tre.desk.follow import watch
+
+        return watch
     if name in __all__:
         from tre.desk import calls
 

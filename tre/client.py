@@ -85,6 +85,10 @@ class Client:
     def review_output(self, release: str, name: str) -> bytes:
         return self._call("GET", f"/v1/reviews/{_part(release)}/outputs/{_part(name)}").content
 
+    def review_notebook(self, release: str) -> bytes:
+        """An HTML page."""
+        return self._call("GET", f"/v1/reviews/{_part(release)}/notebook").content
+
     def vote(self, release: str, vote: Vote) -> ReviewInfo:
         return ReviewInfo.model_validate(
             self._json("POST", f"/v1/reviews/{_part(release)}/vote", vote.model_dump(mode="json"))

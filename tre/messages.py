@@ -17,6 +17,7 @@ from tre.errors import RequestError
 from tre.rules.ledger import AccountKind
 from tre.rules.policy import Measure
 from tre.rules.schema import Closed, Identifier, TableSchema
+from tre.rules.told import RunEnd
 from tre.statistics import linking
 from tre.statistics.linking import Link
 from tre.statistics.request import Request
@@ -251,11 +252,21 @@ class Cost(Closed):
     affordable: bool
 
 
+class Progress(Closed):
+    """How many code cells of a rehearsal have been run. Of a run on real rows there is none."""
+
+    done: int = Field(ge=0, le=100_000)
+    of: int = Field(ge=0, le=100_000)
+
+
 class JobView(Closed):
+    """`run` is how a run on real rows ended, where the policy's rule lets that be told."""
+
     id: str
     project: str
     person: str
     stage: Stage
+    progress: Progress | None = None
     submitted: str
     updated: str
     plan: Plan | None = None
@@ -263,6 +274,7 @@ class JobView(Closed):
     costs: tuple[Cost, ...] = ()
     failure: Failure | None = None
     release: str | None = None
+    run: RunEnd | None = None
     comments: tuple[str, ...] = ()
 
 
@@ -315,7 +327,7 @@ class ReviewOutput(Closed):
 
 
 class ReviewInfo(Closed):
-    """What an output checker sees; the other's vote only once both have voted."""
+    """What an output checker sees; the other's vote only once both have voted. `run` is how the run on real rows ended."""
 
     release: str
     project: str
@@ -325,6 +337,7 @@ class ReviewInfo(Closed):
     ready: bool
     plan: Plan
     notebook_source: str
+    run: RunEnd | None = None
     outputs: tuple[ReviewOutput, ...]
     my_vote: DecisionKind | None
     votes_cast: int

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ASK, BIN, notebook
+from .conftest import ASK, BIN, notebook, until
 
 pytestmark = pytest.mark.slow
 
@@ -341,6 +341,30 @@ def test_a_forged_list_of_what_was_asked_is_refused(area, which):
     view = area.submit(source)
     assert view.stage == "rehearsal_failed"
     assert view.failure.code == "name_taken"
+
+
+def test_a_rehearsal_tells_its_cells_and_a_notebook_watches_it(area, monkeypatch):
+    """The third cell waits until it was seen that two are done; then `tre.watch` follows the job to its plan."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    import tre
+    from tre.messages import Submission
+
+    source = notebook(ASK, "seen = 1", "import time; time.sleep(4)", "")
+    client = area.client("ada")
+    view = client.submit(Submission(project="visits", notebook=source))
+    view = until(client, view.id, lambda v: v.progress is not None and v.progress.done == 2)
+    assert view.progress.of == 3
+    monkeypatch.setenv("TRE_URL", area.url)
+    monkeypatch.setenv("TRE_TOKEN", area.tokens["ada"])
+    InteractiveShell.instance()
+    with capture_output() as shown:
+        view = tre.watch(view.id)
+    InteractiveShell.clear_instance()
+    assert view.stage == "planned"
+    assert view.progress is None
+    assert "2 of 3 cells" in shown.outputs[0].data["text/html"]
 
 
 def test_a_rehearsal_can_be_withdrawn(area):

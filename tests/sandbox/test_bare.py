@@ -228,3 +228,9 @@ def test_where_namespaces_are_forbidden_as_in_a_container_the_weaker_levels_are_
         cwd=Path(sandbox.__file__).parents[3], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.split() == ["False", "True", "True"], (level, done.stdout, done.stderr)
+
+
+def test_a_level_that_came_as_a_word_is_the_level_it_names() -> None:
+    assert Limits(wall_seconds=1, cpu_seconds=1, memory_mb=1, outbox_mb=1, isolation="full").isolation is Isolation.FULL  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="fulll"):
+        Limits(wall_seconds=1, cpu_seconds=1, memory_mb=1, outbox_mb=1, isolation="fulll")  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,16 +25,19 @@ OURS = re.compile(r"\w+ \[(?P<code>[a-z_]+)\]: (?P<message>.*)\nNext step: (?P<n
 
 def main() -> int:
     source, outbox = Path(sys.argv[1]), Path(sys.argv[2])
-    from tre.desk.kernel import PapermillExecutionError, execute, warm
+    from tre.desk.kernel import PapermillExecutionError, alive, execute, warm
 
     # The sandbox's own, empty and gone afterwards.
     folder = os.environ.get("TMPDIR", "/tmp")  # noqa: S108
     kernel: dict[str, object] = {"cwd": folder}
     if sys.argv[3:] == ["--warm"]:
-        kernel |= {"km": warm(folder)}
+        manager = warm(folder)
         print("[warm]", flush=True)  # noqa: T201
         sys.stdin.readline()
+        if alive(manager):  # else papermill starts one of its own
+            kernel |= {"km": manager}
     parameters = json.loads((source / "parameters.json").read_text())
+    kernel |= {"on_cell_executed": _progress(source, outbox, parameters)}
     try:
         execute(source / "notebook.ipynb", outbox / "executed.ipynb", parameters=parameters, **kernel)
     except PapermillExecutionError as error:
@@ -43,6 +47,22 @@ def main() -> int:
         _write(outbox, type(error).__name__, str(error), "")
         return 3
     return 0
+
+
+def _progress(source: Path, outbox: Path, parameters: dict[str, object]) -> Callable[..., None]:
+    """Writes down after each code cell how many there were, and are. Read of rehearsals only."""
+    cells = json.loads((source / "notebook.ipynb").read_text())["cells"]
+    of = sum(c["cell_type"] == "code" and bool("".join(c["source"]).strip()) for c in cells) + bool(parameters)
+    done = 0
+
+    def executed(**_: object) -> None:
+        nonlocal done
+        done += 1
+        part = outbox / "progress.part"
+        part.write_text(json.dumps({"done": min(done, of), "of": of}))
+        part.replace(outbox / "progress.json")
+
+    return executed
 
 
 def _write(outbox: Path, name: str, value: str, traceback: str) -> None:

@@ -11,8 +11,9 @@ import click
 from rich.console import Console
 
 from tre import terminal
+from tre.desk import reviewing
 from tre.errors import Conflict, NotebookError, NotFound, TreError
-from tre.messages import DecisionKind, JobView, Stage, Submission, Vote
+from tre.messages import JobView, Stage, Submission
 from tre.terminal import json_option, table
 
 
@@ -182,18 +183,9 @@ def _rehearsed(client: Any, submission: Submission, show: Console) -> JobView:
 
 def _wait(client: Any, job: str, done: Any, show: Console) -> JobView:
     """Follow a job with a live line that says its stage, until `done`."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from tre.desk.follow import until
 
-    from tre.desk.show import SENTENCE
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=show, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        for view in client.follow(job):
-            progress.update(task, description=SENTENCE[view.stage])
-            if done(view):
-                break
-    return view  # type: ignore[no-any-return]  # follow never ends by itself
+    return until(client, job, done, show)
 
 
 @cli.command()
@@ -383,56 +375,5 @@ def verify(path: Path, key: str | None, any_key: bool, show: Console) -> Any:
     return verdict
 
 
-@cli.command()
-@json_option
-def reviews(show: Console) -> Any:
-    """For output checkers: what waits for your vote.
-
-    \b
-    Example: tre reviews
-    """
-    found = _client().reviews()
-    rows = [(r.release, r.project, r.person, r.submitted, len(r.plan.requests), len(r.outputs)) for r in found]
-    show.print(
-        table("Waiting for your vote", ("release", "project", "from", "submitted", "statistics", "outputs"), rows)
-    )
-    return found
-
-
-@cli.command()
-@click.argument("release")
-@click.option("--approve", "decision", flag_value="approve", help="It may leave.")
-@click.option("--return", "decision", flag_value="return", help="Back to the researcher, with your comment.")
-@click.option("--reject", "decision", flag_value="reject", help="It may not leave.")
-@click.option("--comment", default="", help="The researcher reads it after the decision; needed unless you approve.")
-@click.option("--save", type=click.Path(path_type=Path), help="Write the outputs under review into this folder.")
-@json_option
-def review(release: str, decision: str | None, comment: str, save: Path | None, show: Console) -> Any:
-    """For output checkers: look at a release, or vote on it. Every look is recorded.
-
-    \b
-    Examples: tre review rel-1a2b3c4d
-              tre review rel-1a2b3c4d --return --comment "cells below ten in table-2"
-    """
-    from tre.desk import show as shows
-
-    client = _client()
-    if decision is not None:
-        info = client.vote(release, Vote(decision=DecisionKind(decision), comment=comment))
-        both = info.votes_cast == 2
-        then = (
-            "Both have voted: it is decided."
-            if both
-            else "The other checker's vote is still to come, or hidden from you."
-        )
-        show.print(f"Your vote on {release} is recorded: {decision}. {then}")
-        return info
-    info = client.review(release)
-    contents = {o.name: client.review_output(release, o.name) for o in info.outputs if o.present}
-    shows.review(show, info, contents)
-    if save is not None:
-        save.mkdir(parents=True, exist_ok=True)
-        for output in info.outputs:
-            if output.name in contents:
-                (save / f"{output.name}.{output.kind.suffix}").write_bytes(contents[output.name])
-    return info
+for command in (reviewing.reviews, reviewing.review):
+    cli.add_command(command)

@@ -20,7 +20,7 @@ from jupyter_core.utils import run_sync  # noqa: E402
 from papermill.exceptions import PapermillExecutionError  # noqa: E402
 from traitlets import default  # noqa: E402
 
-__all__ = ["LocalKernelManager", "PapermillExecutionError", "execute", "warm"]
+__all__ = ["LocalKernelManager", "PapermillExecutionError", "alive", "execute", "warm"]
 
 # What most notebooks import. Nothing of it reads data or the notebook; in a kernel's history it leaves no trace.
 IMPORTS = "import numpy, pandas, pyarrow.parquet, matplotlib.pyplot, tre, tre.desk.dataset, tre.desk.output"
@@ -52,6 +52,11 @@ def warm(folder: str) -> LocalKernelManager:
     run_sync(client.execute_interactive)(IMPORTS, silent=True, store_history=False, allow_stdin=False)
     client.stop_channels()
     return manager
+
+
+def alive(manager: LocalKernelManager) -> bool:
+    """Whether the kernel's process is there still."""
+    return bool(run_sync(manager.is_alive)())
 
 
 def execute(source: Path, target: Path, **options: Any) -> None:

@@ -99,6 +99,8 @@ def job(console: Console, view: JobView) -> None:
     console.print(f"[bold]{view.id}[/bold] in {escape(view.project)}: {SENTENCE[view.stage]} (since {view.updated})")
     if view.failure is not None:
         failure(console, view.failure)
+    if view.run is not None:
+        console.print(f"Its run on real rows: {view.run.value}")
     if view.release is not None:
         label = "Release" if view.stage is Stage.RELEASED else "Release request"
         console.print(f"{label}: {view.release}")
@@ -159,6 +161,8 @@ def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | N
     console.print(
         f"[bold]{info.release}[/bold] from {escape(info.person)}, project {escape(info.project)}, {info.submitted}: {info.state}"
     )
+    if info.run is not None:
+        console.print(f"The run on real rows: {info.run.value}")
     for o in info.outputs:
         console.print(f"\n[bold]{o.name}[/bold] ({o.kind.value}) — {escape(o.context)}")
         if not o.present:

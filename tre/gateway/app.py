@@ -33,6 +33,7 @@ from tre.messages import (
     Submission,
     Vote,
 )
+from tre.rules import page
 from tre.rules.notebook import MAX_BYTES
 from tre.rules.policy import Isolation
 from tre.secure.services import Services
@@ -176,6 +177,10 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
         kind, content = services.review_output(who, release, name)
         headers = {"content-disposition": "attachment", "content-security-policy": "default-src 'none'; sandbox"}
         return Response(content, media_type=MEDIA[kind], headers=headers)
+
+    @app.get("/v1/reviews/{release}/notebook")
+    def review_notebook(who: Person, release: str) -> Response:
+        return Response(services.review_notebook(who, release), media_type=page.MEDIA_TYPE, headers=page.HEADERS)
 
     @app.post("/v1/reviews/{release}/vote")
     def vote(who: Person, release: str, vote: Vote) -> ReviewInfo:

@@ -43,7 +43,9 @@ def serve(
     app = create_app(services, isolation=isolation, ended=ended)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
     crew.start()
-    url_file.write_text(address)
+    part = url_file.with_suffix(".part")
+    part.write_text(address)
+    part.replace(url_file)  # whoever waits for it never reads half of it
     ready(address)
     try:
         uvicorn.Server(config).run(sockets=[listening])

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tre.rules.schema import Closed, Identifier, Name, TableSchema
+from tre.rules.told import FailureTold
 
 
 class Role(StrEnum):
@@ -96,6 +97,24 @@ class Queue(Closed):
     warm: bool = True
 
 
+class LocalEngine(Closed):
+    """Runs on the machine of their worker."""
+
+    kind: Literal["local"] = "local"
+
+
+class SlurmEngine(Closed):
+    """Runs as jobs of a Slurm cluster whose nodes have the area's folder and this Python at the same paths."""
+
+    kind: Literal["slurm"]
+    partition: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    account: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    cpus: int = Field(default=1, ge=1, le=256)
+
+
+Engine = Annotated[LocalEngine | SlurmEngine, Field(discriminator="kind")]
+
+
 class Area(Closed):
     """policies/area.yaml"""
 
@@ -105,7 +124,11 @@ class Area(Closed):
     disclosure: Disclosure = Disclosure()
     sandbox: Sandbox = Sandbox()
     queue: Queue = Queue()
+    # Where notebooks run on real rows; rehearsals run where their worker is.
+    engine: Engine = LocalEngine()
     run: RunRule = RunRule.WHEN_NEEDED
+    # Whether a desk is told how a run on real rows ended (rules.told): a run can choose that by what it read.
+    failure_told: FailureTold = FailureTold.NEVER
     # How many admins a raise of a budget needs: with 2, one proposes it and another confirms.
     raises_need: Literal[1, 2] = 1
     # What the desk may see of an unreleased job changes on multiples of this many seconds only.
@@ -175,6 +198,7 @@ class Project(Closed):
     # Of that, what it may reserve within one calendar year (UTC).
     yearly: dict[Identifier, Loss] = Field(default_factory=dict)
     run: RunRule | None = None
+    failure_told: FailureTold | None = None
     automatic_epsilon: float | None = Field(default=None, ge=0)
     disclosure: Disclosure | None = None
     # In the place of the area's queue.per_project.
@@ -326,6 +350,8 @@ def _check_strictness(file: str, project: Project, area: Area) -> list[Problem]:
     found = []
     if project.automatic_epsilon is not None and project.automatic_epsilon > area.review.automatic_epsilon:
         found.append(Problem(file=file, path=("automatic_epsilon",), reason="laxer than the area's review rule"))
+    if project.failure_told is not None and project.failure_told.laxity > area.failure_told.laxity:
+        found.append(Problem(file=file, path=("failure_told",), reason="laxer than the area's rule"))
     mine = project.disclosure
     if mine is not None and mine.threshold < area.disclosure.threshold:
         found.append(Problem(file=file, path=("disclosure", "threshold"), reason="laxer than the area's threshold"))

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import unicodedata
 
+# Characters that are drawn as nothing, or as an empty place, though Unicode calls them letters, marks or symbols.
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+
 
 def visible(text: str) -> str:
-    """`text` with every control and format character but line ends and tabs written out as its code."""
-    return "".join(
-        f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") and c not in "\n\t" else c
-        for c in text
-    )
+    """`text` with every control, format and invisible character but line ends and tabs written out as its code."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(f"\\u{ord(c):04x}" if _hidden(c) and c not in "\n\t" else c for c in text)
+
+
+def _hidden(c: str) -> bool:
+    return c in _BLANK or unicodedata.category(c) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 
 
 def writable(text: str) -> bool:

@@ -45,6 +45,7 @@ from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.database import Database, tables
+from tre.secure.jobs import ended, runner
 from tre.secure.jobs.queue import Queue
 from tre.secure.settings import AreaFolder
 
@@ -293,9 +294,11 @@ class Services:
         decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED)
         return JobView(
             id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
+            progress=runner.progress(self.context.area.folder("jobs"), row) if stage is Stage.REHEARSING else None,
             updated=_utc(since), plan=plan, plan_digest=row.plan_digest, costs=costs,
             failure=Failure.model_validate_json(row.failure) if row.failure and not short else None,
-            release=release, comments=self._comments(connection, release) if release and decided else (),
+            release=release, run=ended.for_desk(connection, policies, row, stage, self.context.seconds()),
+            comments=self._comments(connection, release) if release and decided else (),
         )  # fmt: skip
 
     def _comments(self, connection: sa.Connection, release: str) -> tuple[str, ...]:
@@ -361,6 +364,10 @@ class Services:
 
     def review_output(self, person: str, release: str, name: str) -> tuple[OutputKind, bytes]:
         return self.reviews.output(self._policies(person, Role.CHECKER), person, release, name)
+
+    def review_notebook(self, person: str, release: str) -> str:
+        """The executed notebook as a page that does nothing."""
+        return self.reviews.notebook(self._policies(person, Role.CHECKER), person, release)
 
     def vote(self, person: str, release: str, vote: Vote) -> ReviewInfo:
         policies = self._policies(person, Role.CHECKER)

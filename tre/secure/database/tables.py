@@ -142,6 +142,15 @@ published = sa.Table(
     Column("visible_from", Count, nullable=False),
 )
 
+# How a job's run on real rows ended (rules.told), and the first second at which a tick has passed since.
+run_ends = sa.Table(
+    "run_ends",
+    metadata,
+    Column("job", String(16), ForeignKey("jobs.id"), primary_key=True),
+    Column("how", String(16), nullable=False),
+    Column("told_from", BigInteger, nullable=False),
+)
+
 # The ledger: see secure.ledger. Values and states never go back (triggers in the migrations).
 ledger = sa.Table(
     "ledger",

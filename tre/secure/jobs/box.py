@@ -46,6 +46,10 @@ class Limits:
     outbox_mb: int  # also the largest file it may write anywhere
     isolation: Isolation = Isolation.FULL  # a box of another is made by `bare`
 
+    def __post_init__(self) -> None:
+        # Limits travel as JSON too: a word that is no member would be taken for a weaker level, or for none at all.
+        object.__setattr__(self, "isolation", Isolation(self.isolation))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Box:

@@ -85,7 +85,7 @@ class Rehearsals:
             policies = policy_files.current(connection)
             manifest = self.planner.manifest(connection, policies, str(job.project), World.REHEARSAL)
         files = {name: self.registry.twin_view(name, info.columns) for name, info in manifest.datasets.items()}
-        folder = self.context.area.folder("jobs") / str(job.id) / f"rehearsal-{job.attempt}"
+        folder = runner.rehearsal_folder(self.context.area.folder("jobs"), job)
         ran = runner.run(
             folder, manifest=manifest, files=files, notebook=self.queue.notebook(str(job.notebook)),
             parameters=str(job.parameters), limits=policies.area.sandbox, engine=lane.engine, cancelled=lane.cancelled,

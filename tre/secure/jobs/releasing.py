@@ -38,7 +38,7 @@ Row = sa.Row[Any]
 @functools.lru_cache(maxsize=1024)
 def _waits_for_its_run(plan: str) -> bool:
     read = Plan.model_validate_json(plan)
-    return bool(read.outputs) and not read.automatic
+    return read.run and not read.automatic  # what people approve includes how the run ended
 
 
 class Releases:

@@ -13,12 +13,14 @@ import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from tre.errors import SandboxError
-from tre.messages import Emitted, EmittedOutput, Failure, Manifest, World
+from tre.messages import Emitted, EmittedOutput, Failure, Manifest, Progress, World
 from tre.rules import policy
+from tre.rules.told import RunEnd
 from tre.secure.jobs import collect
 from tre.secure.jobs.engine import Attempt, Engine
 from tre.secure.jobs.sandbox import Ended, Limits
@@ -32,10 +34,18 @@ class Ran:
     """`emitted` and `failure` are the sandbox's claims; `ended` and `diagnostics` the supervisor's own words."""
 
     ended: Ended
+    memory_ran_out: bool
     diagnostics: str
     emitted: Emitted | None
     failure: Failure | None
     outbox: Path
+
+    @property
+    def how(self) -> RunEnd:
+        """The class of its end, by the supervisor."""
+        if self.ended is Ended.FAILED and self.memory_ran_out:
+            return RunEnd.OUT_OF_MEMORY
+        return {Ended.FINISHED: RunEnd.FINISHED, Ended.TIMED_OUT: RunEnd.TIMED_OUT}.get(self.ended, RunEnd.FAILED)
 
     def output(self, item: EmittedOutput) -> bytes | None:
         try:
@@ -75,11 +85,25 @@ def run(
         shutil.rmtree(folder / "data", ignore_errors=True)
     return Ran(
         ended=outcome.ended,
+        memory_ran_out=outcome.memory_ran_out,
         diagnostics=outcome.diagnostics,
         emitted=_emitted(outbox),
         failure=_failure(outbox, outcome.ended) if manifest.world is World.REHEARSAL else None,
         outbox=outbox,
     )
+
+
+def rehearsal_folder(jobs: Path, job: Any) -> Path:
+    return jobs / str(job.id) / f"rehearsal-{job.attempt}"
+
+
+def progress(jobs: Path, job: Any) -> Progress | None:
+    """How far the rehearsal of this row is, by its sandbox's own claim; it saw the twin alone."""
+    content = _read(rehearsal_folder(jobs, job) / "out", "progress.json")
+    try:
+        return None if content is None else Progress.model_validate_json(content)
+    except ValidationError:
+        return None
 
 
 def limits_of(limits: policy.Sandbox) -> Limits:
@@ -128,5 +152,5 @@ def _failure(outbox: Path, ended: Ended) -> Failure | None:
 def _read(outbox: Path, name: str) -> bytes | None:
     try:
         return collect.read(outbox, name, max_bytes=MAX_EMITTED)
-    except SandboxError:
+    except (SandboxError, FileNotFoundError):
         return None

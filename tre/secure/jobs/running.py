@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class Outcome:
     ended: Ended
     exit_code: int | None  # None if the box was ended from outside
     diagnostics: str  # the end of stdout and stderr: for the operator alone
+    memory_ran_out: bool = False  # known where control groups limit it
 
 
 class Running:
@@ -163,9 +164,10 @@ class Running:
         if not collect.fits(outbox, max_bytes=limits.outbox_mb << 20):  # it may have grown after the last look
             ended = ended or Ended.FAILED
             notes.append(f"the outbox is over {limits.outbox_mb} MB, or of no acceptable shape")
-        if self._groups.memory_ran_out():
+        memory_ran_out = self._groups.memory_ran_out()
+        if memory_ran_out:
             notes.append(f"the memory limit of {limits.memory_mb} MB was reached")
-        return self._outcome(ended, "; ".join(notes))
+        return replace(self._outcome(ended, "; ".join(notes)), memory_ran_out=memory_ran_out)
 
     def _outcome(self, ended: Ended | None, note: str) -> Outcome:
         said = self._tail.decode(errors="replace") + (f"\n[box] {note}\n" if note else "")

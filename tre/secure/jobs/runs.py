@@ -15,25 +15,23 @@ import sqlalchemy as sa
 
 from tre.errors import Conflict
 from tre.messages import Plan, World
-from tre.rules.lifecycle import Job
+from tre.rules.told import RunEnd
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
-from tre.secure.jobs import leases, runner
+from tre.secure.jobs import ended, leases, runner
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.engine import AttemptLost
 from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Lease
 from tre.secure.jobs.queue import Queue
-from tre.secure.jobs.sandbox import Ended
 from tre.secure.jobs.work import Lane
 from tre.secure.release import outputs
 from tre.secure.release.planning import Planner, need_allowed
 
 log = logging.getLogger("tre.worker")
 Row = sa.Row[Any]
-STATES = {Ended.FINISHED: Job.FINISHED, Ended.TIMED_OUT: Job.TIMED_OUT}
 
 
 class Runs:
@@ -60,11 +58,11 @@ class Runs:
     def _one(self, job: Row, lease: Lease, lane: Lane) -> None:
         plan = Plan.model_validate_json(str(job.plan))
         folder = self.context.area.folder("jobs") / str(job.id) / f"run-{job.attempt}"
-        state, diagnostics, ran = Job.FAILED, "its worker or its machine was lost each time", None
+        how, diagnostics, ran = RunEnd.FAILED, "its worker or its machine was lost each time", None
         if int(job.attempt) <= self._attempts(plan):
             try:
                 ran = self._run(job, plan, lane, folder)
-                state, diagnostics = STATES.get(ran.ended, Job.FAILED), ran.diagnostics
+                how, diagnostics = ran.how, ran.diagnostics
             except AttemptLost as lost:
                 log.error("attempt %s of the run of %s was lost: %s", job.attempt, job.id, lost)
                 self.queue.run_again(lease)
@@ -80,7 +78,7 @@ class Runs:
         self._collect(job, plan, ran, lease)
         with self.context.database.write() as connection:
             leases.need(connection, lease)
-            self.queue.move(connection, str(job.id), Job.RUNNING, state, diagnostics=diagnostics)
+            ended.close(self.queue, connection, str(job.id), how, diagnostics)
 
     def _attempts(self, plan: Plan) -> int:
         with self.context.database.read() as connection:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
-from tre.errors import NotFound
+from tre.rules.policy import Area, LocalEngine
 from tre.rules.policy import Queue as QueueRules
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.jobs import leases
 from tre.secure.jobs.claims import Claims
+from tre.secure.jobs.engine import Engine
+from tre.secure.jobs.engines import for_runs
 from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Presence
 from tre.secure.jobs.local import Local
@@ -55,34 +58,31 @@ class Worker:
 
     def start(self) -> None:
         self.claims.recover()
-        rules = self._rules()
-        self._add("release", 1, self.releases.step)
-        self._add("rehearsal", rules.rehearsals, self.rehearsals.step)
-        self._add("run", rules.runs, self.runs.step)
+        area, jobs = self._area(), self.context.area.folder("jobs")
+        rules = area.queue if area else QueueRules()
+        self._add("release", 1, self.releases.step, lambda: Local(jobs))
+        self._add("rehearsal", rules.rehearsals, self.rehearsals.step, lambda: Local(jobs))
+        self._add("run", rules.runs, self.runs.step, for_runs(area.engine if area else LocalEngine(), jobs))
         self._pulse.start()
         for lane in self._lanes:
             lane.thread.start()
 
-    def _add(self, name: str, count: int, step: object) -> None:
+    def _add(self, name: str, count: int, step: Callable[[Lane], bool], engine: Callable[[], Engine]) -> None:
         for number in range(count):
-            engine = Local(self.context.area.folder("jobs"))
-            lane = Lane(f"{name}-{number}", engine, step, self._idle, self.wake)  # type: ignore[arg-type]
-            self._lanes.append(lane)
+            self._lanes.append(Lane(f"{name}-{number}", engine(), step, self._idle, self.wake))
 
-    def _rules(self) -> QueueRules:
-        try:
-            with self.context.database.read() as connection:
-                return policy_files.current(connection).area.queue
-        except NotFound:  # nothing was applied yet, so there is nothing to do
-            return QueueRules()
+    def _area(self) -> Area | None:
+        """The area's policy in force; None where nothing was applied yet, and so there is nothing to do."""
+        with self.context.database.read() as connection:
+            found = policy_files.latest(connection)
+        return found.area if found else None
 
     def _idle(self, lane: Lane) -> None:
         """The first lane of a kind gets ready at once, another when it has had work: what stands ready takes memory."""
         if lane.name.startswith("release") or not (lane.worked or lane.name.endswith("-0")):
             return
-        with self.context.database.read() as connection:
-            area = policy_files.current(connection).area
-        if area.queue.warm:
+        area = self._area()
+        if area is not None and area.queue.warm:
             lane.engine.prepare(limits_of(area.sandbox))
 
     def wake(self) -> None:
@@ -95,7 +95,8 @@ class Worker:
         while not self._stop.wait(PULSE_SECONDS):
             try:
                 self.claims.recover()
-                seconds = self._rules().lease_seconds
+                area = self._area()
+                seconds = (area.queue if area else QueueRules()).lease_seconds
                 if time.monotonic() >= renewed + seconds / 3:
                     still = leases.renew(self.context, self.presence.name, seconds)
                     renewed = time.monotonic()

@@ -28,6 +28,7 @@ from tre.rules.policy import Policies
 from tre.secure import audit, ledger
 from tre.secure.context import Context
 from tre.secure.database import tables
+from tre.secure.jobs import ended
 from tre.secure.release import outputs
 from tre.secure.release.planning import Planner
 from tre.secure.settings import AreaFolder
@@ -94,6 +95,10 @@ class Bundler:
             ],
             "audit": self.context.area.commitment(seq, head),
         }  # fmt: skip
+        job = connection.execute(sa.select(tables.releases.c.job).where(tables.releases.c.id == release)).scalar_one()
+        run = ended.for_receipt(connection, policies, job, plan)
+        if run is not None:
+            statement["run"] = run.value
         return files, statement
 
     def _value(self, connection: sa.Connection, plan: Plan, version: str, request: str) -> Released | None:

@@ -23,13 +23,15 @@ from tre.rules.policy import Disclosure, Policies
 from tre.secure.context import Context
 from tre.secure.database import tables
 from tre.secure.jobs.runner import Ran
+from tre.secure.release import executed
 
 MAX_PIXELS = 20_000_000
 MAX_CELLS = 200_000
 
 
 def collect(context: Context, ran: Ran | None, release: str, plan: Plan, policies: Policies) -> None:
-    """Store each planned output (or its absence) and its findings. Safe to call again."""
+    """Store each planned output (or its absence) and its findings, and the executed notebook. Safe to call again."""
+    executed.keep(context, ran, release, plan)
     rows = []
     for position, item in enumerate(plan.outputs):
         content = _content(ran, item)

@@ -15,6 +15,7 @@ from tre.errors import Conflict, NotAllowed, NotFound, RequestError
 from tre.messages import DecisionKind, FindingInfo, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
 from tre.rules import lifecycle, permissions
 from tre.rules import notebook as notebooks
+from tre.rules.canonical import digest_bytes
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Actor, Release
 from tre.rules.policy import Policies
@@ -22,8 +23,9 @@ from tre.secure import audit, ledger
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
+from tre.secure.jobs import ended
 from tre.secure.jobs.queue import Queue
-from tre.secure.release import outputs
+from tre.secure.release import executed, outputs
 
 OPEN = (Release.IN_REVIEW, Release.PARTIALLY_REVIEWED)
 t = tables.releases
@@ -98,6 +100,33 @@ class Desk:
             )
         return OutputKind(str(found[0].kind)), (self.context.area.folder("outputs") / str(found[0].sha256)).read_bytes()
 
+    def notebook(self, policies: Policies, person: str, release: str) -> str:
+        """The executed notebook as a page that does nothing, while the release is in review; recorded as a view."""
+        with self.context.database.write() as connection:
+            state = self._independent(connection, policies, person, release)
+            if state not in OPEN:
+                raise Conflict("not_in_review", f"This release is {state.value}.", "See what waits: tre reviews")
+            job = self.queue.row(connection, row(connection, release).job)
+            plan = Plan.model_validate_json(job.plan)
+            if not plan.run:
+                raise NotFound("notebook_none", "This release needed no run on real rows.", "Look at its plan instead.")
+            found, end = executed.kept(self.context, release), ended.of(connection, job.id)
+            detail = {"executed": digest_bytes(found) if found is not None else "none"}
+            audit.record(
+                connection,
+                at=self.context.now(),
+                person=person,
+                event="notebook.viewed",
+                subject=release,
+                detail=detail,
+            )
+        facts = {
+            "the run, by its supervisor": end.how.value if end else "unknown",
+            "parameters given at submission": json.dumps(plan.parameters),
+        }
+        # Outside the transaction: drawing its pictures may take a while.
+        return executed.page(release, self.queue.notebook(plan.notebook), found, facts)
+
     def vote(self, policies: Policies, person: str, release: str, vote: Vote) -> Release:
         """Cast it; the second one decides. Returns the state after it."""
         if vote.decision is not DecisionKind.APPROVE and not vote.comment.strip():
@@ -144,6 +173,7 @@ class Desk:
             state=Release.IN_REVIEW.value if state in OPEN else state.value, submitted=found.created_at,
             ready=state is not Release.CHECKING, plan=Plan.model_validate_json(job.plan),
             notebook_source=notebooks.listing(json.loads(self.queue.notebook(job.notebook))),
+            run=end.how if (end := ended.of(connection, job.id)) else None,
             outputs=tuple(_output(o) for o in outputs.stored(connection, release)),
             my_vote=mine[0] if mine else None,
             # Blind until both have voted: of the other's vote not even its being there is told.
