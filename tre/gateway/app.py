@@ -1,6 +1,7 @@
 """The gateway's HTTP API. Bearer tokens; problem details (RFC 9457); OpenAPI at /openapi.json.
 
-Guarantees: every answer says how notebooks are isolated (`tre-isolation`); no route but /healthz and /v1/receipt-key answers without a token; every answer is one of `messages`' shapes;
+Guarantees: no route but /healthz and /v1/receipt-key answers without a token; every answer is one of `messages`' shapes,
+and says how notebooks are isolated (`tre-isolation`);
 an error that is not ours is told as internal_error, without its text.
 """
 

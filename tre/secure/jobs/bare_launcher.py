@@ -64,6 +64,7 @@ def _order(descriptor: int) -> dict[str, Any]:
 
 
 def _watch(order: dict[str, Any]) -> NoReturn:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # kept until it is waited for
     failed, said = os.pipe()  # closed by the job's start, or written to when that fails
     job = os.fork()
     if job == 0:
@@ -79,8 +80,9 @@ def _watch(order: dict[str, Any]) -> NoReturn:
         if pid == job:
             code = os.waitstatus_to_exitcode(status)
         elif pid == 0:
-            # Woken by either signal; a signal that came a moment before costs one such wait.
-            signal.sigtimedwait([signal.SIGCHLD], 0.02)
+            signal.sigtimedwait(
+                [signal.SIGCHLD], 0.05
+            )  # to be told to end, which comes by a handler, costs one such wait
     _end_all()
     if started and code is not None:
         os.write(order["status"], json.dumps({"exit-code": code if code >= 0 else 128 - code}).encode())
