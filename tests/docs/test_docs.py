@@ -14,7 +14,7 @@ import yaml
 
 from tests.journey.conftest import notebook
 from tests.statistics.test_expression import LANGUAGE
-from tre.secure.services import open_area
+from tre.secure.services import create, open_area
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -140,6 +140,17 @@ def test_a_budget_is_kept_and_raised_by_the_commands_of_the_page(tmp_path):
     services.close()
     assert found["limit_epsilon"] == pytest.approx(9, abs=1e-6)
     assert [a["kind"] for a in found["this_year"]] == ["population, this year"]
+
+
+def test_an_area_is_backed_up_restored_and_registered_by_the_commands_of_the_page(tmp_path):
+    services = create(tmp_path / "area")
+    services.apply(ROOT / "policies", dry_run=False)
+    services.close()
+    _follow("docs/how-to/keep-and-publish.md", tmp_path)
+    restored = open_area(tmp_path / "new-area")
+    restored.need_whole()
+    restored.close()
+    assert (tmp_path / "register" / "index.html").is_file()
 
 
 @pytest.mark.slow

@@ -300,6 +300,66 @@ def isolation_report(everything: bool, level: str, show: Console) -> Any:
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@area_option
+@json_option
+def register(folder: Path, area: Path | None, show: Console) -> Any:
+    """Write the public register into a folder: a page and its data, made of policies and of what was released.
+
+    \b
+    Example: tre-admin register /srv/www/register
+    """
+    found = _services(area).register(folder)
+    releases = sum(len(p["releases"]) for p in found["projects"])
+    show.print(f"{len(found['projects'])} projects and {releases} releases, in {folder / 'index.html'}")
+    return found
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@area_option
+@json_option
+def backup(file: Path, area: Path | None, show: Console) -> Any:
+    """Copy the whole area into one file, while it is at work. It holds the rows and the keys: keep it as you keep them.
+
+    \b
+    Example: tre-admin backup /srv/backup/area-2026-11-26.tar
+    """
+    found = _services(area).backup(file)
+    show.print(f"{found['files']} files, {found['bytes']:,} bytes, in {found['file']}")
+    return found
+
+
+@cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--accept", is_flag=True, help="Answer for what a restored area has forgotten; it then charges again.")
+@click.option("--reason", help="Recorded with --accept.")
+@area_option
+@json_option
+def restore(file: Path | None, accept: bool, reason: str | None, area: Path | None, show: Console) -> Any:
+    """Make an area of a backup, in the new folder that --area names. It charges nothing until that is answered for.
+
+    What was charged and released after the backup is not in it, and would be paid for twice: compare it with the releases
+    that researchers have, then accept. Whatever was under way in the backup counts as spent, and is told as lost.
+
+    \b
+    Example: tre-admin restore backup.tar --area /srv/tre/area; tre-admin restore --accept --reason "nothing since"
+    """
+    if accept:
+        _services(area).accept_restored(reason or "")
+        show.print("Accepted, and recorded: the area charges again.")
+        return {"accepted": True}
+    if file is None or area is None:
+        raise NotFound("restore_unnamed", "A backup and a new folder are needed.", "tre-admin restore FILE --area NEW")
+    from tre.secure.services import restore as make
+
+    services = make(file, area)
+    click.get_current_context().call_on_close(services.close)
+    show.print(f"An area at {area}. It charges nothing yet: tre-admin restore --accept --reason TEXT --area {area}")
+    return {"area": str(area)}
+
+
+@cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
 @click.option(
@@ -316,6 +376,7 @@ def serve(host: str, port: int, workers: int, area: Path | None, show: Console) 
     from tre.gateway.server import serve as serve_gateway
 
     services = _services(area)
+    services.need_whole()
     level = services.refuse_leaks()
     if level is not Isolation.FULL:
         show.print(f"[bold red]Isolation is {level}[/]: for public data only. Whoever asks this gateway is told so.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from tre.errors import PolicyError
+from tre.errors import Conflict, PolicyError
 from tre.rules.accounting import delta_limit, rho_of
 from tre.rules.ledger import COUNTS, Account, AccountKind, Charge, cover
 from tre.rules.policy import Loss, Measure, Policies
@@ -93,6 +93,7 @@ def reserve(connection: sa.Connection, policies: Policies, wanted: list[Reservat
 
     `at` is UTC, ISO 8601: its year is the one whose caps must cover the charges.
     """
+    need_whole(connection)
     groups: dict[tuple[str, str | None], list[int]] = {}
     for i, r in enumerate(wanted):
         _same_measure(policies, r)
@@ -107,6 +108,27 @@ def reserve(connection: sa.Connection, policies: Policies, wanted: list[Reservat
             new = t.insert().values(**values, state=Charge.RESERVED, reserved_at=at).returning(t.c.id)
             made[i] = connection.execute(new).scalar_one()
     return [made[i] for i in range(len(wanted))]
+
+
+def need_whole(connection: sa.Connection) -> None:
+    """Raises Conflict in an area made of a backup that nobody has answered for: it does not know all its charges."""
+    r = tables.restored
+    if connection.execute(sa.select(r.c.id).where(r.c.accepted_at.is_(None)).limit(1)).first() is not None:
+        raise Conflict(
+            "area_restored",
+            "This area was made of a backup, and may have forgotten charges. Nothing is charged or drawn until that is answered for.",
+            'An admin looks at what was released since the backup, then: tre-admin restore --accept --reason "…"',
+        )
+
+
+def write_off(connection: sa.Connection, *, at: str) -> int:
+    """Everything that was under way when a backup was made counts as spent and lost: it may have been drawn since."""
+    found = connection.execute(sa.select(t.c.id, t.c.state).where(t.c.state.in_((Charge.RESERVED, Charge.SPENT)))).all()
+    for entry in found:
+        if entry.state == Charge.RESERVED:
+            spend(connection, int(entry.id), at=at)
+        lose(connection, int(entry.id), at=at)
+    return len(found)
 
 
 def _same_measure(policies: Policies, wanted: Reservation) -> None:

@@ -70,6 +70,16 @@ def open_area(root: Path) -> Services:
     return _build(AreaFolder.open(root))
 
 
+def restore(file: Path, root: Path) -> Services:
+    """A new area made of a backup."""
+    from tre.secure import backup
+
+    moment = backup.made(file)
+    services = open_area(backup.restore(file, root))
+    backup.mark(services.context, moment)
+    return services
+
+
 def _build(area: AreaFolder) -> Services:
     database = Database(area.database)
     database.migrate()
@@ -103,7 +113,8 @@ class Services:
         return Desk(self.context, self.queue)
 
     def worker(self) -> Worker:
-        """A new worker; it is started and stopped by whoever asks for it."""
+        """A new worker; it is started and stopped by whoever asks for it. Raises Conflict in a restored area."""
+        self.need_whole()
         from tre.secure.jobs.worker import Worker
         from tre.secure.release.check import Check
 
@@ -180,6 +191,26 @@ class Services:
             return {
                 "entries": entries, "head": head, "first_broken": audit.first_broken(connection), "receipts_that_do_not_fit": strangers,
             }  # fmt: skip
+
+    def need_whole(self) -> None:
+        """Raises Conflict in an area made of a backup that nobody has answered for."""
+        with self.context.database.read() as connection:
+            ledger.need_whole(connection)
+
+    def register(self, folder: Path) -> dict[str, Any]:
+        from tre.secure import register
+
+        return register.write(self.context, self.queue, folder)
+
+    def backup(self, file: Path) -> dict[str, Any]:
+        from tre.secure import backup
+
+        return backup.create(self.context, file)
+
+    def accept_restored(self, reason: str) -> None:
+        from tre.secure import backup
+
+        backup.accept(self.context, reason=reason)
 
     # Everyone, by token
 

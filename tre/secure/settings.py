@@ -46,14 +46,17 @@ class AreaFolder:
             raise Conflict("area_exists", f"{root} is not empty.", "Choose a new folder; an area is never overwritten.")
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         root.chmod(0o700)
-        for name in FOLDERS:
-            (root / name).mkdir()
+        area.make_folders()
         if database is not None:
             _write_secret(area.settings, f"database: {json.dumps(database)}\n".encode())
         _write_secret(area.keys / "area.key", secrets.token_bytes(32))
         signing = Ed25519PrivateKey.generate()
         _write_secret(area.keys / "signing.key", signing.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
         return area
+
+    def make_folders(self) -> None:
+        for name in FOLDERS:
+            (self.root / name).mkdir()
 
     @classmethod
     def open(cls, root: Path) -> AreaFolder:

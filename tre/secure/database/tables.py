@@ -196,6 +196,17 @@ votes = sa.Table(
     Column("at", String(32), nullable=False),
 )
 
+# That this area was made of a backup: it charges nothing until somebody has answered for what it has forgotten.
+restored = sa.Table(
+    "restored",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("made", String(32), nullable=False),  # when the backup was
+    Column("restored_at", String(32), nullable=False),
+    Column("accepted_at", String(32)),
+    Column("reason", Said),
+)
+
 audit = sa.Table(
     "audit",
     metadata,
