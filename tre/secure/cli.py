@@ -401,9 +401,10 @@ def work(piped: bool, checked: str, area: Path | None) -> None:
     from tre.secure.jobs.process import work as work_until_stopped
 
     services = _services(area)
-    if services.isolation().value != checked:  # else the gateway that started us has made sure of it
-        services.refuse_leaks()
-    work_until_stopped(services.worker(), piped=piped)
+    level = services.isolation()
+    if level.value != checked:  # else the gateway that started us has made sure of it
+        level = services.refuse_leaks()
+    work_until_stopped(services.worker(level), piped=piped)
 
 
 if __name__ == "__main__":

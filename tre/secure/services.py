@@ -112,14 +112,17 @@ class Services:
 
         return Desk(self.context, self.queue)
 
-    def worker(self) -> Worker:
-        """A new worker; it is started and stopped by whoever asks for it. Raises Conflict in a restored area."""
+    def worker(self, isolation: Isolation | None = None) -> Worker:
+        """A new worker; it is started and stopped by whoever asks for it, and made sure of this isolation.
+
+        Raises Conflict in a restored area.
+        """
         self.need_whole()
         from tre.secure.jobs.worker import Worker
         from tre.secure.release.check import Check
 
         check = Check(self.context, self.registry, lambda event, detail: log.error("%s: %s", event, detail))
-        self.planner.isolation = self.isolation()
+        self.planner.isolation = isolation or self.isolation()
         return Worker(self.context, self.queue, self.registry, self.planner, check, self.bundler)
 
     def isolation(self) -> Isolation:
