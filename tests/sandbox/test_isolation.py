@@ -175,11 +175,16 @@ def another_jobs_outbox(given: list[str]) -> list[str]:
     return [*given[: given.index("--remount-ro")], "--bind", str(place), str(place), "--remount-ro", "/dev"]
 
 
+HELD: list[tempfile.TemporaryDirectory[str]] = []
+
+
 def launcher(old: str, new: str) -> Fault:
     def planted(monkeypatch: pytest.MonkeyPatch) -> None:
         source = Path(running._LAUNCHER).read_text()
         assert old in source
-        copy = Path(tempfile.mkdtemp(prefix="launcher-")) / "launcher.py"
+        folder = tempfile.TemporaryDirectory(prefix="launcher-")
+        HELD.append(folder)  # removed when the tests end
+        copy = Path(folder.name) / "launcher.py"
         copy.write_text(source.replace(old, new))
         monkeypatch.setattr(running, "_LAUNCHER", copy)
 

@@ -18,6 +18,7 @@ import ctypes
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import sys
@@ -84,6 +85,7 @@ def _watch(order: dict[str, Any]) -> NoReturn:
                 [signal.SIGCHLD], 0.05
             )  # to be told to end, which comes by a handler, costs one such wait
     _end_all()
+    shutil.rmtree(order["own"], ignore_errors=True)  # the supervisor may be gone
     if started and code is not None:
         os.write(order["status"], json.dumps({"exit-code": code if code >= 0 else 128 - code}).encode())
     os._exit(0)
