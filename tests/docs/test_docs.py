@@ -151,6 +151,7 @@ def test_an_area_is_backed_up_restored_and_registered_by_the_commands_of_the_pag
     restored.need_whole()
     restored.close()
     assert (tmp_path / "register" / "index.html").is_file()
+    assert (tmp_path / "tuesday.json").is_file()
 
 
 @pytest.mark.slow

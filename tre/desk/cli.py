@@ -375,5 +375,28 @@ def verify(path: Path, key: str | None, any_key: bool, show: Console) -> Any:
     return verdict
 
 
+@cli.command("verify-head")
+@click.argument("head", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--since", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="The head kept before.")
+@json_option
+def verify_head(head: Path, since: Path | None, show: Console) -> Any:
+    """As a witness: check a signed head of an area's audit log, and that nothing before it was rewritten.
+
+    Needs no network and no account. Compare the key with the one that the area told you.
+
+    \b
+    Example: tre verify-head today.json --since yesterday.json
+    """
+    from tre.rules import heads
+
+    later = heads.read(head.read_bytes())
+    if since is not None:
+        heads.extends(later, heads.read(since.read_bytes()))
+    whole = f"; it begins with all of {since}" if since else ""
+    show.print(f"[bold green]good[/bold green]: {later.size:,} entries at {later.at}{whole}")
+    show.print(f"signed with {later.key}")
+    return later
+
+
 for command in (reviewing.reviews, reviewing.review):
     cli.add_command(command)

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from tre import terminal
-from tre.errors import DataError, NotFound
 from tre.rules.policy import Isolation
+from tre.secure import record_cli
+from tre.secure.command import area_option, services
 from tre.terminal import json_option, table
 
 if TYPE_CHECKING:
@@ -40,28 +41,6 @@ def cli(context: click.Context, area: Path | None) -> None:
 def main() -> None:
     os.umask(0o022)
     terminal.run(cli)
-
-
-def _services(area: Path | None) -> Any:
-    from tre.secure.services import open_area
-
-    if area is None:
-        raise NotFound("area_unnamed", "No area was named.", "Set TRE_AREA, or give --area FOLDER before the command.")
-    services = open_area(area)
-    click.get_current_context().call_on_close(services.close)  # a server's connections do not end by themselves
-    return services
-
-
-def area_option(function: Any) -> Any:
-    """Lets --area stand after the command too."""
-
-    def chosen(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
-        found: Path | None = value if value is not None else context.obj
-        return found
-
-    return click.option(
-        "--area", type=click.Path(path_type=Path), callback=chosen, help="The area's folder; else TRE_AREA."
-    )(function)
 
 
 @cli.command()
@@ -99,7 +78,7 @@ def apply(
     \b
     Example: tre-admin apply policies/ --dry-run
     """
-    done = _services(area).apply(policies, dry_run=dry_run, person=person, reason=reason)
+    done = services(area).apply(policies, dry_run=dry_run, person=person, reason=reason)
     _show_outcome(show, done)
     if done.proposal:
         show.print(
@@ -139,7 +118,7 @@ def raise_list(area: Path | None, show: Console) -> Any:
     \b
     Example: tre-admin raise list
     """
-    found = _services(area).raises()
+    found = services(area).raises()
     rows = [
         (r["id"], r["state"], r["proposed_by"], r["proposed_at"], r["confirmed_by"], escape(r["reason"])) for r in found
     ]
@@ -160,7 +139,7 @@ def raise_confirm(proposal: str, person: str, area: Path | None, show: Console) 
     \b
     Example: tre-admin raise confirm raise-1a2b3c4d --as dee
     """
-    done = _services(area).confirm_raise(proposal, person=person)
+    done = services(area).confirm_raise(proposal, person=person)
     _show_outcome(show, done)
     show.print(f"{len(done.changes)} changes were applied.")
     return asdict(done)
@@ -178,9 +157,9 @@ def ingest(dataset: str, files: tuple[Path, ...], drop_invalid: bool, area: Path
     \b
     Example: tre-admin ingest hie hie.parquet
     """
-    services = _services(area)
+    made = services(area)
     with show.status(f"validating {dataset}"):
-        done = services.ingest(dataset, list(files), drop_invalid=drop_invalid)
+        done = made.ingest(dataset, list(files), drop_invalid=drop_invalid)
     show.print(f"{dataset}: {done['rows']:,} rows of {done['people']:,} people, version {done['version']}.")
     for r in done["rejected"]:
         show.print(f"  left out {r['rows']:,} rows: {r['field']} breaks {r['rule']}")
@@ -197,9 +176,9 @@ def twin(dataset: str, area: Path | None, show: Console) -> Any:
     \b
     Example: tre-admin twin hie
     """
-    services = _services(area)
+    made = services(area)
     with show.status(f"making the twin of {dataset}"):
-        done = services.make_twin(dataset)
+        done = made.make_twin(dataset)
     cost = f"epsilon {done['epsilon']:g} (delta {done['delta']:g})" if done["epsilon"] else "nothing"
     show.print(
         f"{dataset}: a {done['tier']} twin of {done['rows']:,} rows. It learnt {done['learnt']}. Charged: {cost}."
@@ -217,7 +196,7 @@ def token(person: str, area: Path | None, show: Console) -> Any:
     \b
     Example: tre-admin token ada
     """
-    made = _services(area).make_token(person)
+    made = services(area).make_token(person)
     show.print(f"{made}\nIt is not stored and will not be shown again.")
     return {"person": person, "token": made}
 
@@ -235,42 +214,11 @@ def budget(dataset: str | None, plot: Path | None, area: Path | None, show: Cons
     """
     from tre.secure import budget_text
 
-    found = _services(area).budgets(dataset)
+    found = services(area).budgets(dataset)
     budget_text.show(show, found)
     if plot is not None:
         budget_text.plot(found, str(plot))
         show.print(f"Drawn into {plot}")
-    return found
-
-
-@cli.group()
-def audit() -> None:
-    """The audit log."""
-
-
-@audit.command("verify")
-@area_option
-@json_option
-def verify(area: Path | None, show: Console) -> Any:
-    """Check the chain of every entry of the audit log.
-
-    \b
-    Example: tre-admin audit verify
-    """
-    found = _services(area).verify_audit()
-    if found["first_broken"] is not None:
-        raise DataError(
-            "audit_broken",
-            f"The audit log does not fit from entry {found['first_broken']} on.",
-            "Keep the database as it is, and compare it with a backup.",
-        )
-    if found["receipts_that_do_not_fit"]:
-        raise DataError(
-            "audit_rewritten",
-            f"The receipt of {found['receipts_that_do_not_fit'][0]} was made with another audit log than this one.",
-            "Keep the database as it is, and compare it with a backup.",
-        )
-    show.print(f"{found['entries']:,} entries, unbroken; head {found['head']}")
     return found
 
 
@@ -300,66 +248,6 @@ def isolation_report(everything: bool, level: str, show: Console) -> Any:
 
 
 @cli.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@area_option
-@json_option
-def register(folder: Path, area: Path | None, show: Console) -> Any:
-    """Write the public register into a folder: a page and its data, made of policies and of what was released.
-
-    \b
-    Example: tre-admin register /srv/www/register
-    """
-    found = _services(area).register(folder)
-    releases = sum(len(p["releases"]) for p in found["projects"])
-    show.print(f"{len(found['projects'])} projects and {releases} releases, in {folder / 'index.html'}")
-    return found
-
-
-@cli.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@area_option
-@json_option
-def backup(file: Path, area: Path | None, show: Console) -> Any:
-    """Copy the whole area into one file, while it is at work. It holds the rows and the keys: keep it as you keep them.
-
-    \b
-    Example: tre-admin backup /srv/backup/area-2026-11-26.tar
-    """
-    found = _services(area).backup(file)
-    show.print(f"{found['files']} files, {found['bytes']:,} bytes, in {found['file']}")
-    return found
-
-
-@cli.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--accept", is_flag=True, help="Answer for what a restored area has forgotten; it then charges again.")
-@click.option("--reason", help="Recorded with --accept.")
-@area_option
-@json_option
-def restore(file: Path | None, accept: bool, reason: str | None, area: Path | None, show: Console) -> Any:
-    """Make an area of a backup, in the new folder that --area names. It charges nothing until that is answered for.
-
-    What was charged and released after the backup is not in it, and would be paid for twice: compare it with the releases
-    that researchers have, then accept. Whatever was under way in the backup counts as spent, and is told as lost.
-
-    \b
-    Example: tre-admin restore backup.tar --area /srv/tre/area; tre-admin restore --accept --reason "nothing since"
-    """
-    if accept:
-        _services(area).accept_restored(reason or "")
-        show.print("Accepted, and recorded: the area charges again.")
-        return {"accepted": True}
-    if file is None or area is None:
-        raise NotFound("restore_unnamed", "A backup and a new folder are needed.", "tre-admin restore FILE --area NEW")
-    from tre.secure.services import restore as make
-
-    services = make(file, area)
-    click.get_current_context().call_on_close(services.close)
-    show.print(f"An area at {area}. It charges nothing yet: tre-admin restore --accept --reason TEXT --area {area}")
-    return {"area": str(area)}
-
-
-@cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
 @click.option(
@@ -375,13 +263,13 @@ def serve(host: str, port: int, workers: int, area: Path | None, show: Console) 
     """
     from tre.gateway.server import serve as serve_gateway
 
-    services = _services(area)
-    services.need_whole()
-    level = services.refuse_leaks()
+    made = services(area)
+    made.need_whole()
+    level = made.refuse_leaks()
     if level is not Isolation.FULL:
         show.print(f"[bold red]Isolation is {level}[/]: for public data only. Whoever asks this gateway is told so.")
     serve_gateway(
-        services, level, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)")
+        made, level, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)")
     )
     return {"stopped": True}
 
@@ -400,11 +288,15 @@ def work(piped: bool, checked: str, area: Path | None) -> None:
     """
     from tre.secure.jobs.process import work as work_until_stopped
 
-    services = _services(area)
-    level = services.isolation()
+    made = services(area)
+    level = made.isolation()
     if level.value != checked:  # else the gateway that started us has made sure of it
-        level = services.refuse_leaks()
-    work_until_stopped(services.worker(level), piped=piped)
+        level = made.refuse_leaks()
+    work_until_stopped(made.worker(level), piped=piped)
+
+
+for _command in record_cli.COMMANDS:
+    cli.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import io
 import logging
 import secrets
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -36,11 +36,11 @@ from tre.messages import (
     Submission,
     Vote,
 )
-from tre.rules import permissions
+from tre.rules import heads, permissions
 from tre.rules.accounting import epsilon_of
 from tre.rules.ledger import COUNTS
 from tre.rules.policy import Isolation, Policies, Role
-from tre.secure import applying, audit, budgets, ledger
+from tre.secure import applying, audit, budgets, ledger, tree
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
@@ -183,8 +183,16 @@ class Services:
                 names = [policies.datasets[dataset].population]
             return [budgets.overview(connection, policies, name, at=self.context.now()) for name in names]
 
-    def verify_audit(self) -> dict[str, Any]:
-        """The chain, and every receipt's commitment to it: a log rewritten after a release no longer fits its receipt."""
+    def audit_head(self, since: bytes | None = None) -> dict[str, Any]:
+        """A signed head of the log, with a proof about an earlier one. Raises VerificationFailed for what is none."""
+        return tree.head(self.context, None if since is None else heads.read(since))
+
+    def verify_audit(self, witnessed: Mapping[str, bytes] | None = None) -> dict[str, Any]:
+        """The chain, and every receipt's commitment to it: a log rewritten after a release no longer fits its receipt.
+
+        `witnessed`: signed heads that somebody outside has kept, by what they are called.
+        """
+        kept = {name: heads.read(content) for name, content in (witnessed or {}).items()}
         t = tables.releases
         with self.context.database.read() as connection:
             entries, head = audit.head(connection)
@@ -193,6 +201,7 @@ class Services:
             strangers = [r for r in released if self.bundler.commitment(r) not in known]
             return {
                 "entries": entries, "head": head, "first_broken": audit.first_broken(connection), "receipts_that_do_not_fit": strangers,
+                "does_not_fit": tree.check(connection, kept), "witnessed": len(kept),
             }  # fmt: skip
 
     def need_whole(self) -> None:

@@ -219,3 +219,12 @@ audit = sa.Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
 )
+
+# Complete subtrees of the log's Merkle tree (see secure.tree): node `place` of `level`, over 2^level entries.
+audit_nodes = sa.Table(
+    "audit_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", String(64), nullable=False),
+)

@@ -1,0 +1,117 @@
+"""The audit log as a Merkle tree: its heads, signed, and proofs about them; kept beside the log, and checked against it.
+
+Guarantees: a leaf is an entry's hash, which covers the entry and all before it; complete subtrees are stored, so that a
+proof reads a number of rows that grows with the logarithm of the log. What is stored is a convenience: `roots` goes
+through the entries themselves, and `audit verify` compares.
+Not guaranteed: anything about who witnesses. A head that nobody outside keeps proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from tre.errors import Conflict
+from tre.rules import heads, merkle
+from tre.rules.heads import Head
+from tre.secure import audit
+from tre.secure.context import Context
+from tre.secure.database import tables
+
+n, a = tables.audit_nodes, tables.audit
+
+
+def extend(connection: sa.Connection) -> int:
+    """Store the subtrees that have become complete; returns the log's length."""
+    size = audit.head(connection)[0]
+    stored = connection.execute(sa.select(n.c.level, sa.func.count()).group_by(n.c.level))
+    counts = {int(at): int(count) for at, count in stored}
+    done, level = counts.get(0, 0), 0
+    # Entries count from one, leaves from zero.
+    rows = connection.execute(sa.select(a.c.seq, a.c.hash).where(a.c.seq > done).order_by(a.c.seq)).all()
+    new = [merkle.leaf_hash(bytes.fromhex(row.hash)) for row in rows]
+    while new:
+        values = [{"level": level, "place": done + i, "hash": h.hex()} for i, h in enumerate(new)]
+        connection.execute(n.insert(), values)
+        above = counts.get(level + 1, 0)
+        # The left half of the first new pair may have been there before.
+        first = 2 * above
+        known = {done + i: h for i, h in enumerate(new)}
+        if first < done:
+            known[first] = _stored(connection, level, first)
+        pairs = range(above, (done + len(new)) // 2)
+        new = [merkle.node_hash(known[2 * p], known[2 * p + 1]) for p in pairs]
+        done, level = above, level + 1
+    return size
+
+
+def _stored(connection: sa.Connection, level: int, place: int) -> bytes:
+    query = sa.select(n.c.hash).where(n.c.level == level, n.c.place == place)
+    return bytes.fromhex(connection.execute(query).scalar_one())
+
+
+def head(context: Context, since: Head | None = None) -> dict[str, Any]:
+    """A signed head of the log as it is, with a proof that it begins with `since`. Raises Conflict where it does not."""
+    at = context.now()
+    with context.database.write() as connection:
+        size = extend(connection)
+
+        def get(level: int, place: int) -> bytes:
+            return _stored(connection, level, place)
+
+        root = merkle.root(size, get).hex()
+        made = {
+            "size": size, "root": root, "at": at, "key": context.area.public_key,
+            "signature": context.area.sign(heads.signed_bytes(size, root, at)),
+        }  # fmt: skip
+        if since is not None:
+            if since.size > size or merkle.root(since.size, get).hex() != since.root:
+                raise Conflict(
+                    "log_rewritten", "This log does not begin with the head that was given.",
+                    "Keep the database as it is, and compare it with a backup.",
+                )  # fmt: skip
+            proof = heads.proof_text(merkle.consistency(since.size, size, get))
+            made["since"] = {"size": since.size, "root": since.root, "proof": proof}
+    return made
+
+
+def roots(connection: sa.Connection, sizes: Iterable[int]) -> dict[int, str]:
+    """The roots of the log's beginnings of these sizes, from the entries themselves; a size beyond its end has none."""
+    wanted, found = set(sizes), {}
+    peaks: list[tuple[int, bytes]] = []  # complete subtrees from the left: (level, hash)
+    for row in connection.execute(sa.select(a.c.seq, a.c.hash).order_by(a.c.seq)):
+        level, node = 0, merkle.leaf_hash(bytes.fromhex(row.hash))
+        while peaks and peaks[-1][0] == level:
+            node = merkle.node_hash(peaks.pop()[1], node)
+            level += 1
+        peaks.append((level, node))
+        if row.seq in wanted:
+            found[int(row.seq)] = _folded([p for _, p in peaks]).hex()
+    return found
+
+
+def _folded(peaks: list[bytes]) -> bytes:
+    node = peaks[-1]
+    for left in reversed(peaks[:-1]):
+        node = merkle.node_hash(left, node)
+    return node
+
+
+def stored_root(connection: sa.Connection) -> tuple[int, str] | None:
+    """The root of what is stored of the tree; None before any of it is."""
+    size = connection.execute(sa.select(sa.func.count()).select_from(n).where(n.c.level == 0)).scalar_one()
+    if not size:
+        return None
+    return int(size), merkle.root(int(size), lambda level, place: _stored(connection, level, place)).hex()
+
+
+def check(connection: sa.Connection, witnessed: Mapping[str, Head]) -> str | None:
+    """What of the log does not fit: a witnessed head by its name, or "tree" for what is stored of it; None if all fits."""
+    kept = stored_root(connection)
+    found = roots(connection, {h.size for h in witnessed.values()} | ({kept[0]} if kept else set()))
+    for name, witness in witnessed.items():
+        if found.get(witness.size) != witness.root:
+            return name
+    return None if kept is None or found.get(kept[0]) == kept[1] else "tree"
