@@ -28,6 +28,7 @@ _BY_STATUS = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Conflict, 42
 class Client:
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
+        self.isolation = ""  # how the gateway said, last, that it isolates notebooks
         self._http = httpx.Client(
             base_url=self.url, headers={"authorization": f"Bearer {token}"}, timeout=60, trust_env=False
         )
@@ -111,6 +112,7 @@ class Client:
             raise Unreachable(
                 "gateway_unreachable", f"The gateway at {self.url} does not answer.", "Check TRE_URL, or ask an admin."
             ) from None
+        self.isolation = response.headers.get("tre-isolation", "")
         if response.is_success:
             return response
         raise _refusal(response)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -23,6 +24,14 @@ from tre.errors import TreError
 EXTRA = {"alembic", "fastapi", "polars", "sqlalchemy", "uvicorn", "yaml"}
 
 
+@dataclass(frozen=True)
+class Told:
+    """A document that is printed in full although its command then fails, which is what it reports."""
+
+    document: Any
+    failure: TreError | None
+
+
 def say() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
@@ -35,8 +44,11 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(*args: Any, as_json: bool, **kwargs: Any) -> None:
         show = Console(file=sys.stderr, quiet=True) if as_json else say()
         result = function(*args, show=show, **kwargs)
+        document, failure = (result.document, result.failure) if isinstance(result, Told) else (result, None)
         if as_json:
-            click.echo(json.dumps(plain(result), ensure_ascii=False))
+            click.echo(json.dumps(plain(document), ensure_ascii=False))
+        if failure is not None:
+            raise failure
 
     return command
 
@@ -56,7 +68,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     made = Table(title=title, title_justify="left", header_style="bold", title_style="bold")
     for name in columns:
         # what one copies stays in one piece
-        made.add_column(name, overflow="fold", no_wrap=name in ("id", "release", "account", "entry"))
+        made.add_column(
+            name, overflow="fold", no_wrap=name in ("id", "release", "account", "entry", "attempt", "verdict")
+        )
     for row in rows:
         made.add_row(*("" if v is None else str(v) for v in row))
     return made

@@ -12,6 +12,7 @@ notebook stays inside, and the failure text is shown to the researcher only afte
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -26,10 +27,11 @@ def main() -> int:
     source, outbox = Path(sys.argv[1]), Path(sys.argv[2])
     from tre.desk.kernel import PapermillExecutionError, alive, execute, warm
 
-    # /tmp is the sandbox's own, empty and gone afterwards
-    kernel: dict[str, object] = {"cwd": "/tmp"}  # noqa: S108
+    # The sandbox's own, empty and gone afterwards.
+    folder = os.environ.get("TMPDIR", "/tmp")  # noqa: S108
+    kernel: dict[str, object] = {"cwd": folder}
     if sys.argv[3:] == ["--warm"]:
-        manager = warm("/tmp")  # noqa: S108
+        manager = warm(folder)
         print("[warm]", flush=True)  # noqa: T201
         sys.stdin.readline()
         if alive(manager):  # else papermill starts one of its own

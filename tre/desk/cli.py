@@ -36,9 +36,12 @@ def main() -> None:
 
 
 def _client() -> Any:
+    from tre.desk import show
     from tre.desk.connect import needed
 
-    return needed()
+    client = needed()
+    click.get_current_context().call_on_close(lambda: show.isolation(client.isolation))
+    return client
 
 
 @cli.command()
@@ -52,6 +55,7 @@ def login(url: str, token: str | None, show: Console) -> Any:
     Example: tre login https://gateway.example
     """
     from tre.client import Client
+    from tre.desk import show as shown
     from tre.desk.store import Store
 
     token = token or os.environ.get("TRE_TOKEN") or click.prompt("Token", hide_input=True, err=True)
@@ -60,6 +64,7 @@ def login(url: str, token: str | None, show: Console) -> Any:
     store = Store.default()
     store.save_login(url, token)
     store.pin_key(url, client.receipt_key())
+    shown.isolation(client.isolation)
     show.print(f"Signed in as {me.name} ({me.role}); projects: {', '.join(me.projects) or 'none'}.")
     return me
 
@@ -367,6 +372,7 @@ def verify(path: Path, key: str | None, any_key: bool, show: Console) -> Any:
     Example: tre verify results/ --key area-key.hex
     """
     from tre.desk import bundle
+    from tre.desk import show as shown
     from tre.desk.store import Store
 
     known = {Path(key).read_text().strip() if Path(key).is_file() else key} if key else Store.default().known_keys()
@@ -379,6 +385,7 @@ def verify(path: Path, key: str | None, any_key: bool, show: Console) -> Any:
         "a key this desk knows" if verdict["key_known"] else "a key this desk does NOT know: compare it with the area's"
     )
     show.print(f"signed with {whose}: {receipt['key']}")
+    shown.isolation(str(receipt.get("isolation", "full")))
     return verdict
 
 

@@ -24,6 +24,15 @@ ADDING_UP = (
     "still-fitting epsilon do not sum to the limit."
 )
 
+
+def isolation(level: str) -> None:
+    """On stderr, beside whatever a command tells: an area that does not fully isolate notebooks is no place for secrets."""
+    if level not in ("", "full"):
+        Console(stderr=True).print(
+            f"[bold red]Isolation of notebooks is {escape(level)} in this area[/bold red]: it may hold public data only."
+        )
+
+
 SENTENCE = {
     Stage.REHEARSING: "being rehearsed on the synthetic twin",
     Stage.REHEARSAL_FAILED: "the rehearsal failed; nothing was charged",

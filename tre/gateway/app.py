@@ -1,6 +1,7 @@
 """The gateway's HTTP API. Bearer tokens; problem details (RFC 9457); OpenAPI at /openapi.json.
 
-Guarantees: no route but /healthz and /v1/receipt-key answers without a token; every answer is one of `messages`' shapes;
+Guarantees: no route but /healthz and /v1/receipt-key answers without a token; every answer is one of `messages`' shapes,
+and says how notebooks are isolated (`tre-isolation`);
 an error that is not ours is told as internal_error, without its text.
 """
 
@@ -35,12 +36,14 @@ from tre.messages import (
 )
 from tre.rules import page
 from tre.rules.notebook import MAX_BYTES
+from tre.rules.policy import Isolation
 from tre.secure.services import Services
 
 log = logging.getLogger("tre.gateway")
 
 # A notebook as a JSON string can be longer than its bytes; what is larger than this was never read.
 MAX_BODY = 3 * MAX_BYTES
+ISOLATION = "tre-isolation"
 MEDIA = {OutputKind.TABLE: "text/csv", OutputKind.FIGURE: "image/png", OutputKind.TEXT: "text/plain; charset=utf-8"}
 
 
@@ -57,7 +60,9 @@ def _person(
 Person = Annotated[str, Depends(_person)]
 
 
-def create_app(services: Services, ended: Callable[[], None] = lambda: None) -> FastAPI:
+def create_app(
+    services: Services, *, isolation: Isolation = Isolation.FULL, ended: Callable[[], None] = lambda: None
+) -> FastAPI:
     """`ended` is called once nothing is asked any more, and before the process ends."""
 
     @asynccontextmanager
@@ -66,11 +71,19 @@ def create_app(services: Services, ended: Callable[[], None] = lambda: None) -> 
         await asyncio.to_thread(ended)
 
     app = FastAPI(title="tre gateway", version=tre.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.services = services
+    app.state.services, app.state.isolation = services, isolation
     _errors(app)
     app.middleware("http")(_guard)
+    app.middleware("http")(_level)  # the last made is the outermost: the answers of the others too
     _routes(app, services)
     return app
+
+
+async def _level(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Every answer says how notebooks are isolated here."""
+    response = await call_next(request)
+    response.headers[ISOLATION] = request.app.state.isolation.value
+    return response
 
 
 async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -12,10 +12,13 @@ import uvicorn
 from tre.errors import Conflict
 from tre.gateway.app import create_app
 from tre.gateway.workers import Workers
+from tre.rules.policy import Isolation
 from tre.secure.services import Services
 
 
-def serve(services: Services, host: str, port: int, workers: int, ready: Callable[[str], None]) -> None:
+def serve(
+    services: Services, isolation: Isolation, host: str, port: int, workers: int, ready: Callable[[str], None]
+) -> None:
     """Blocks until stopped; so many workers are started, and started again when they end. Raises Conflict when another process serves this area, or the port is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -30,14 +33,14 @@ def serve(services: Services, host: str, port: int, workers: int, ready: Callabl
     # The address the system chose, for whoever waits for it: `--port 0` is for tests and demonstrations.
     address = f"http://{host}:{listening.getsockname()[1]}"
     url_file = services.context.area.root / "gateway.url"
-    crew = Workers(services.context.area.root, workers)
+    crew = Workers(services.context.area.root, workers, checked=isolation)
     services.wake = crew.wake
 
     def ended() -> None:
         url_file.unlink(missing_ok=True)  # a signal ends this process before the block below
         crew.stop()
 
-    app = create_app(services, ended=ended)
+    app = create_app(services, isolation=isolation, ended=ended)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
     crew.start()
     part = url_file.with_suffix(".part")

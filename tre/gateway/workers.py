@@ -24,8 +24,8 @@ GRACE_SECONDS = 60.0
 
 
 class Workers:
-    def __init__(self, area: Path, count: int) -> None:
-        self._area = area
+    def __init__(self, area: Path, count: int, *, checked: str) -> None:
+        self._area, self._checked = area, checked
         self._stop = threading.Event()
         self._pipes: dict[int, int] = {}  # by the worker's place: where waking is written
         self._guard = threading.Lock()
@@ -75,7 +75,8 @@ class Workers:
 
     def _started(self, place: int) -> subprocess.Popen[bytes] | None:
         ours, theirs = None, None
-        command = [sys.executable, "-m", "tre.secure.cli", "work", "--piped", "--area", str(self._area)]
+        command = [sys.executable, "-m", "tre.secure.cli", "work", "--piped"]
+        command += ["--checked", self._checked, "--area", str(self._area)]
         with self._guard:
             if self._stop.is_set():
                 return None

@@ -42,6 +42,14 @@ class Measure(StrEnum):
     PURE = "pure"
 
 
+class Isolation(StrEnum):
+    """How notebooks are kept from the machine they run on. Below `full` an area holds public datasets only."""
+
+    FULL = "full"  # namespaces, filter, limits: bubblewrap
+    REDUCED = "reduced"  # Landlock and filter, where namespaces are forbidden
+    NONE = "none"  # limits alone
+
+
 class Loss(Closed):
     """A privacy loss as people write it: (epsilon, delta), always as a pair. `delta` is 0 for pure epsilon alone.
 
@@ -67,6 +75,7 @@ class Review(Closed):
 
 
 class Sandbox(Closed):
+    isolation: Isolation = Isolation.FULL
     wall_seconds: int = Field(default=300, ge=1)
     cpu_seconds: int = Field(default=600, ge=1)
     memory_mb: int = Field(default=4096, ge=512)
@@ -169,6 +178,8 @@ class Dataset(TableSchema):
     description: str = ""
     source: str = ""
     licence: str = ""
+    # Whether anybody may read these very rows anyway: only such data may be where isolation is not full.
+    public: bool = False
     steward: str
     population: Identifier
     # About how many rows, as the controller says in public: prices tell the errors to expect at that size.
@@ -244,9 +255,19 @@ def check(policies: Policies) -> list[Problem]:
         found += _check_population(name, population)
     for name, dataset in policies.datasets.items():
         found += _check_dataset(f"datasets/{name}.yaml", dataset, policies.populations)
+    for name in unprotected(policies):
+        reason = f"isolation is {policies.area.sandbox.isolation} (area.yaml): only datasets marked `public: true` may be here"
+        found.append(Problem(file=f"datasets/{name}.yaml", path=("public",), reason=reason))
     for name, project in policies.projects.items():
         found += _check_project(f"projects/{name}.yaml", project, policies)
     return found
+
+
+def unprotected(policies: Policies) -> list[str]:
+    """The datasets that the area's isolation is too weak for."""
+    if policies.area.sandbox.isolation is Isolation.FULL:
+        return []
+    return [name for name, dataset in policies.datasets.items() if not dataset.public]
 
 
 def _check_population(name: str, population: Population) -> list[Problem]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tre import terminal
-from tre.errors import SandboxError
+from tre.rules.policy import Isolation
 from tre.secure import record_cli
 from tre.secure.command import area_option, services
 from tre.terminal import json_option, table
@@ -222,6 +222,31 @@ def budget(dataset: str | None, plot: Path | None, area: Path | None, show: Cons
     return found
 
 
+@cli.command("isolation-report")
+@click.option("--all", "everything", is_flag=True, help="Also show what was plainly stopped.")
+@click.option(
+    "--level",
+    type=click.Choice([i.value for i in Isolation]),
+    default="full",
+    show_default=True,
+    help="What gets through at a weaker isolation.",
+)
+@json_option
+def isolation_report(everything: bool, level: str, show: Console) -> Any:
+    """Attack the cage on this machine, and the same outside it as a control; fails unless everything was stopped.
+
+    \b
+    Example: tre-admin isolation-report --all
+    """
+    from tre.secure.isolation import report, start, table
+    from tre.terminal import Told
+
+    with show.status("attacking the cage"):
+        found = report.report(isolation=Isolation(level))
+    table.show(show, found, everything=everything)
+    return Told(table.document(found), start.leaks(found))
+
+
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
@@ -231,7 +256,7 @@ def budget(dataset: str | None, plot: Path | None, area: Path | None, show: Cons
 @area_option
 @json_option
 def serve(host: str, port: int, workers: int, area: Path | None, show: Console) -> Any:
-    """Serve the gateway and do the area's work until stopped. Refuses where notebooks cannot be isolated.
+    """Serve the gateway and do the area's work until stopped. Refuses where the cage does not hold.
 
     \b
     Example: tre-admin serve --port 8080
@@ -240,15 +265,20 @@ def serve(host: str, port: int, workers: int, area: Path | None, show: Console) 
 
     made = services(area)
     made.need_whole()
-    _need_sandbox()
-    serve_gateway(made, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)"))
+    level = made.refuse_leaks()
+    if level is not Isolation.FULL:
+        show.print(f"[bold red]Isolation is {level}[/]: for public data only. Whoever asks this gateway is told so.")
+    serve_gateway(
+        made, level, host, port, workers, lambda url: show.print(f"The gateway is at {url} (stop with Ctrl-C)")
+    )
     return {"stopped": True}
 
 
 @cli.command()
 @click.option("--piped", is_flag=True, help="Work until standard input ends; each byte from it says: there is work.")
+@click.option("--checked", hidden=True, default="", help="The isolation that the gateway attacked when it started.")
 @area_option
-def work(piped: bool, area: Path | None) -> None:
+def work(piped: bool, checked: str, area: Path | None) -> None:
     """Take the area's jobs until stopped. `serve` starts one of these itself; more may run beside it.
 
     A worker that is asked to stop (Ctrl-C, SIGTERM) finishes what it is at; what takes too long it puts back.
@@ -259,19 +289,10 @@ def work(piped: bool, area: Path | None) -> None:
     from tre.secure.jobs.process import work as work_until_stopped
 
     made = services(area)
-    if not piped:
-        _need_sandbox()
-    work_until_stopped(made.worker(), piped=piped)
-
-
-def _need_sandbox() -> None:
-    from tre.secure.jobs import sandbox
-
-    reason = sandbox.unavailable()
-    if reason is not None:
-        raise SandboxError(
-            "sandbox_unavailable", f"Notebooks cannot be isolated here: {reason}.", "Install bubblewrap."
-        )
+    level = made.isolation()
+    if level.value != checked:  # else the gateway that started us has made sure of it
+        level = made.refuse_leaks()
+    work_until_stopped(made.worker(level), piped=piped)
 
 
 for _command in record_cli.COMMANDS:

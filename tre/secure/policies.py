@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from tre.errors import NotFound, PolicyError
 from tre.rules.canonical import digest
-from tre.rules.policy import Area, Dataset, People, Policies, Populations, Project, check
+from tre.rules.policy import Area, Dataset, Isolation, People, Policies, Populations, Project, check
 from tre.secure.database import tables
 
 
@@ -201,6 +201,18 @@ def retold(old: Dataset, new: Dataset) -> list[str]:
     return found + [f"schema.fields, {name}: the rows that were ingested hold another type" for name in changed]
 
 
+def unisolated(new: Policies, ingested: Collection[str]) -> list[str]:
+    """Rows that are in the area, though no dataset of the policies any more, which its isolation is too weak for."""
+    level = new.area.sandbox.isolation
+    if level is Isolation.FULL:
+        return []
+    gone = sorted(set(ingested) - set(new.datasets))
+    return [
+        f"area.yaml, sandbox.isolation: the rows of {name} are in this area, which {level} does not keep"
+        for name in gone
+    ]
+
+
 def applied(connection: sa.Connection) -> list[Policies]:
     """Everything that was ever in force, newest last."""
     t = tables.policies
@@ -218,5 +230,6 @@ def refuse_unchangeable(history: list[Policies], new: Policies, ingested: Collec
         before = next((old.datasets[name] for old in reversed(history) if name in old.datasets), None)
         if before is not None:
             found += [f"datasets/{name}.yaml, {line}" for line in retold(before, new.datasets[name])]
+    found += unisolated(new, ingested)
     if found:
         raise _invalid(found)

@@ -39,7 +39,7 @@ from tre.messages import (
 from tre.rules import heads, permissions
 from tre.rules.accounting import epsilon_of
 from tre.rules.ledger import COUNTS
-from tre.rules.policy import Policies, Role
+from tre.rules.policy import Isolation, Policies, Role
 from tre.secure import applying, audit, budgets, ledger, tree
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
@@ -113,14 +113,32 @@ class Services:
 
         return Desk(self.context, self.queue)
 
-    def worker(self) -> Worker:
-        """A new worker; it is started and stopped by whoever asks for it. Raises Conflict in a restored area."""
+    def worker(self, isolation: Isolation | None = None) -> Worker:
+        """A new worker; it is started and stopped by whoever asks for it, and made sure of this isolation.
+
+        Raises Conflict in a restored area.
+        """
         self.need_whole()
         from tre.secure.jobs.worker import Worker
         from tre.secure.release.check import Check
 
         check = Check(self.context, self.registry, lambda event, detail: log.error("%s: %s", event, detail))
+        self.planner.isolation = isolation or self.isolation()
         return Worker(self.context, self.queue, self.registry, self.planner, check, self.bundler)
+
+    def isolation(self) -> Isolation:
+        """What is in force; full before any policies are."""
+        with self.context.database.read() as connection:
+            policies = policy_files.latest(connection)
+        return policies.area.sandbox.isolation if policies else Isolation.FULL
+
+    def refuse_leaks(self) -> Isolation:
+        """Before anything is served: attacks the cage, and says what it is. SandboxError where it does not hold."""
+        from tre.secure.isolation import start
+
+        level = self.isolation()
+        start.refuse_leaks(level)
+        return level
 
     def close(self) -> None:
         self.context.database.close()

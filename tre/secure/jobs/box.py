@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tre.errors import SandboxError
+from tre.rules.policy import Isolation
 
 JOB_USER = 64991  # no person's and no service's on any distribution's plan of numbers
 PATIENCE = 10.0  # seconds for the kernel to do what it was told; only ever reached on a machine in trouble
@@ -30,10 +31,13 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 _DESK_PARTS = ("__init__.py", "errors.py", "messages.py", "client.py", "rules", "statistics", "desk")
 _SECURE_PARTS = ("secure", "gateway", "demo")
 _STAGE = "/mnt"
-COUNTERS = (
-    "buddyinfo", "diskstats", "interrupts", "key-users", "keys", "loadavg", "locks", "meminfo", "pressure", "schedstat",
-    "softirqs", "stat", "swaps", "sys/fs", "sys/kernel/pty", "uptime", "vmstat", "zoneinfo",
-)  # fmt: skip
+# What libraries open as they start and do without, as empty files and folders: by these too one box would hear another.
+_EMPTY = ("meminfo", "stat", "uptime", "swaps", "pressure", "sys/fs", "sys/kernel/pty")
+# What /proc tells of the whole machine and no job needs: what others hold, wait for and how busy they are.
+_MASKED = (
+    *("keys", "key-users", "locks", "loadavg", "vmstat", "diskstats", "interrupts", "softirqs", "schedstat", "cmdline"),
+    *("buddyinfo", "pagetypeinfo", "slabinfo", "zoneinfo", "timer_list", "kallsyms", "modules", "kcore", "kmsg"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,11 @@ class Limits:
     cpu_seconds: int  # of each process
     memory_mb: int
     outbox_mb: int  # also the largest file it may write anywhere
+    isolation: Isolation = Isolation.FULL  # a box of another is made by `bare`
+
+    def __post_init__(self) -> None:
+        # Limits travel as JSON too: a word that is no member would be taken for a weaker level, or for none at all.
+        object.__setattr__(self, "isolation", Isolation(self.isolation))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +120,7 @@ class Layout:
         self.arguments = [*self._namespaces(files), *self._system(files), *self._runtime()]
         self.arguments += ["--ro-bind", self._near(box.inputs), "/in", "--ro-bind", self._near(box.data), "/data"]
         self.arguments += ["--bind", self._near(box.outbox), "/outbox", "--remount-ro", "/dev", "--remount-ro", "/"]
-        for name, value in {**_environment(), **box.environment}.items():
+        for name, value in {**environment(), **box.environment}.items():
             self.arguments += ["--setenv", name, value]
         self.arguments += ["--chdir", "/home/job"]
 
@@ -139,7 +148,15 @@ class Layout:
         arguments += ["--ro-bind-data", str(files["groups"]), "/etc/group"]
         for name in ("ld.so.cache", "localtime", "fonts", "alternatives"):
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-        arguments += ["--proc", "/proc", "--dev", "/dev", *_without_counters()]
+        arguments += ["--proc", "/proc", "--dev", "/dev"]
+        for name in _MASKED:
+            if os.path.exists(f"/proc/{name}"):
+                arguments += ["--ro-bind", "/dev/null", f"/proc/{name}"]
+        for name in _EMPTY:
+            if os.path.isdir(f"/proc/{name}"):
+                arguments += ["--perms", "0555", "--size", "4096", "--tmpfs", f"/proc/{name}"]
+            elif os.path.exists(f"/proc/{name}"):
+                arguments += ["--dev-bind", "/dev/null", f"/proc/{name}"]
         for place, megabytes in (("/dev/shm", 256), ("/tmp", 512), ("/home/job", 128), ("/var", 1)):
             arguments += ["--size", str(megabytes << 20), "--tmpfs", place]
         return arguments
@@ -151,27 +168,20 @@ class Layout:
             arguments += ["--ro-bind", self._near(root), str(root)]
         for content, place in _links_to_python(roots):
             arguments += ["--symlink", content, place]
-        for part in _DESK_PARTS:
-            if (_PACKAGE / part).exists():
-                arguments += ["--ro-bind", self._near(_PACKAGE / part), f"/opt/tre/lib/tre/{part}"]
+        for part in desk_parts():
+            arguments += ["--ro-bind", self._near(part), f"/opt/tre/lib/tre/{part.name}"]
         if any(_PACKAGE.is_relative_to(root) for root in (*roots, Path("/usr"))):
             for hidden in (_PACKAGE / part for part in _SECURE_PARTS if (_PACKAGE / part).is_dir()):
                 arguments += ["--size", "4096", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
         return arguments
 
 
-def _without_counters() -> list[str]:
-    """The kernel's counts of what all of the machine does, as empty files: by them one box would hear another at work."""
-    arguments = []
-    for name in COUNTERS:
-        if os.path.isdir(f"/proc/{name}"):
-            arguments += ["--size", "4096", "--tmpfs", f"/proc/{name}", "--remount-ro", f"/proc/{name}"]
-        elif os.path.exists(f"/proc/{name}"):
-            arguments += ["--dev-bind", "/dev/null", f"/proc/{name}"]
-    return arguments
+def desk_parts() -> list[Path]:
+    """What a box sees of the package `tre`."""
+    return [_PACKAGE / part for part in _DESK_PARTS if (_PACKAGE / part).exists()]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "PYTHONPATH": "/opt/tre/lib",

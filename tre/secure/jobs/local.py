@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from tre.errors import SandboxError
+from tre.rules.policy import Isolation
 from tre.secure.jobs import sandbox
 from tre.secure.jobs.box import Limits
 from tre.secure.jobs.engine import COMMAND, ENVIRONMENT, PARTS, Attempt
@@ -34,7 +35,8 @@ class Local:
     def prepare(self, limits: Limits) -> None:
         if self._warm is not None and (self._warm[1] != limits or not self._warm[2].alive()):
             self.close()
-        if self._warm is not None:
+        # Without mounts a sandbox knows its folder by its name, which a warm one's is yet to get.
+        if self._warm is not None or limits.isolation is not Isolation.FULL:
             return
         folder = self._home / f"warm-{secrets.token_hex(8)}"
         _make(folder)

@@ -112,6 +112,7 @@ def limits_of(limits: policy.Sandbox) -> Limits:
         cpu_seconds=limits.cpu_seconds,
         memory_mb=limits.memory_mb,
         outbox_mb=limits.outbox_mb,
+        isolation=limits.isolation,
     )
 
 

@@ -50,6 +50,8 @@ class Outcome:
 class Running:
     """bubblewrap, the first process of its box, and the pipes from both."""
 
+    HINT = "See that bubblewrap runs here and that user namespaces are allowed."
+
     def __init__(self, box: Box, groups: Groups) -> None:
         self._groups = groups
         self._init: int | None = None  # a descriptor of the box's first process: with it dies all of the box
@@ -181,7 +183,7 @@ class Running:
         raise SandboxError(
             "sandbox_not_made",
             f"No box could be made: {said.strip()[-300:] or 'no reason was given'}",
-            "See that bubblewrap runs here and that user namespaces are allowed.",
+            self.HINT,
         )
 
     def _outer_runs(self) -> bool:

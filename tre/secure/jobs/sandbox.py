@@ -15,6 +15,7 @@ this process may make them; else each process's address space, and processes whe
 Outbox: looked at every `running.TICK` and the box ended when it is over, so it can be exceeded by what is written within one;
 space in files that are unlinked but still open is not seen. A hard bound needs a file system of its own below the
 outbox.
+All that is of full isolation; what is left of it below is told in `bare`, and such areas hold public data only.
 Not done here: deciding whether the command may run, or trusting anything it left. An exit code, the time taken and
 the diagnostics are outputs of untrusted code: they go to the operator, never to the researcher.
 
@@ -34,6 +35,8 @@ from pathlib import Path
 from typing import Self
 
 from tre.errors import SandboxError
+from tre.rules.policy import Isolation
+from tre.secure.jobs.bare import BareRunning
 from tre.secure.jobs.box import JOB_USER, Box, Limits, as_root, runtime_roots
 from tre.secure.jobs.groups import Groups
 from tre.secure.jobs.running import Ended, Outcome, Running
@@ -76,7 +79,8 @@ class Opened:
                 self._lend()
             groups = Groups(box.limits)
             cleanup.callback(groups.remove)
-            self._running = Running(box, groups)
+            full = box.limits.isolation is Isolation.FULL
+            self._running = Running(box, groups) if full else BareRunning(box, groups)
             cleanup.callback(self._running.close)
             self._cleanup = cleanup.pop_all()
 
@@ -109,13 +113,14 @@ class Opened:
         self.close()
 
 
-def unavailable() -> str | None:
-    """Why full isolation cannot be had on this machine, found by really running Python in a box; None if it can."""
+def unavailable(isolation: Isolation = Isolation.FULL) -> str | None:
+    """Why this isolation cannot be had on this machine, found by really running Python in a box; None if it can."""
     with tempfile.TemporaryDirectory(prefix="box-") as place:
+        os.chmod(place, 0o711)  # noqa: S103  # a box without mounts goes through it
         inputs, data, outbox = (Path(place, name) for name in ("i", "d", "o"))
         for directory in (inputs, data, outbox):
             directory.mkdir()
-        limits = Limits(wall_seconds=60, cpu_seconds=30, memory_mb=512, outbox_mb=1)
+        limits = Limits(wall_seconds=60, cpu_seconds=30, memory_mb=512, outbox_mb=1, isolation=isolation)
         command = (sys.executable, "-I", "-c", "pass")
         try:
             found = run(Box(command=command, inputs=inputs, data=data, outbox=outbox, limits=limits))

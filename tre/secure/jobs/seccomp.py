@@ -95,6 +95,13 @@ IOCTL, FCNTL, PRCTL = calls("ioctl:16:29 fcntl:72:25 prctl:157:167")
 
 # libzmq looks up its interface by netlink, and wants to hear EAFNOSUPPORT about what there is not.
 FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
+LOCAL = (socket.AF_UNIX, socket.AF_NETLINK)
+# Calls that change a process by its number, 0 being the caller's own; the number is the first argument, or the second.
+ON_OTHERS = tuple(
+    calls("""prlimit64:302:261 sched_setaffinity:203:122
+        sched_setattr:314:274 setpriority:141:140 ioprio_set:251:30""")
+)
+SECOND = ("setpriority", "ioprio_set")
 NEW_NAMESPACE = 0x7E020000  # CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into the terminal of whoever started us
 LEASES = (1024, 1026)  # F_SETLEASE, F_NOTIFY
@@ -108,15 +115,18 @@ _X32 = 0x40000000
 _Code = list[bytes]
 
 
-def program(machine: str = "") -> bytes:
-    """The filter for a machine as `platform.machine()` names it; by default this one."""
+def program(machine: str = "", *, bare: bool = False) -> bytes:
+    """The filter for a machine as `platform.machine()` names it; by default this one.
+
+    `bare`: without namespaces around it, also no sockets to other machines, and no changes to other processes.
+    """
     name = machine or platform.machine()
     if name not in MACHINES:
         raise SandboxError("sandbox_machine", f"There is no system-call filter for {name}.", "Use x86_64 or aarch64.")
-    return b"".join(_program(MACHINES[name]))
+    return b"".join(_program(MACHINES[name], bare=bare))
 
 
-def _program(machine: Machine) -> _Code:
+def _program(machine: Machine, *, bare: bool) -> _Code:
     code = [_step(_LOAD, _MACHINE), _step(_EQUAL, machine, yes=1), _end(KILL), _step(_LOAD, _NUMBER)]
     if machine is Machine.X86_64:
         code += [_step(_AT_LEAST, _X32, no=1), _end(KILL)]
@@ -125,11 +135,13 @@ def _program(machine: Machine) -> _Code:
     for call in ABSENT:
         code += _when(call.on(machine), [_end(ERRNO | errno.ENOSYS)])
     for call in (SOCKET, SOCKETPAIR):
-        code += _when(call.on(machine), _only(0, FAMILIES, errno.EAFNOSUPPORT))
+        code += _when(call.on(machine), _only(0, LOCAL if bare else FAMILIES, errno.EAFNOSUPPORT))
     code += _when(CLONE.on(machine), _without_bits(0, NEW_NAMESPACE))
     code += _when(IOCTL.on(machine), _except(1, TERMINAL_INPUT))
     code += _when(FCNTL.on(machine), _except(1, LEASES))
     code += _when(PRCTL.on(machine), _except(0, PARENT_DEATH))
+    for call in ON_OTHERS if bare else ():
+        code += _when(call.on(machine), _only(1 if call.name in SECOND else 0, (0,), errno.EPERM))
     return [*code, _end(ALLOW)]
 
 

@@ -84,6 +84,7 @@ class Bundler:
             "plan": digest(plan.model_dump(mode="json")),
             "datasets": plan.datasets,
             "policy": plan.policy,
+            "isolation": policies.area.sandbox.isolation.value,
             "software": {"tre": tre.__version__},
             "decision": "automatic, by policy" if plan.automatic else "two output checkers",
             "decided_by": deciders,

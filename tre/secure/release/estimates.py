@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tre.errors import RequestError
 from tre.messages import BlockPlan, DatasetInfo, Emitted, Parameter, Plan, PlannedEstimate, ReleasedEstimate
 from tre.rules.canonical import digest
-from tre.rules.policy import Measure, Policies
+from tre.rules.policy import Isolation, Measure, Policies
 from tre.secure import ledger
 from tre.secure.context import Context
 from tre.secure.jobs import block_store
@@ -55,6 +55,12 @@ def block_plan(
             "estimates_missing",
             "The submission asks for blocks, and the notebook has no estimate over them.",
             'Call tre.estimate("name", value, bounds=(low, high), epsilon=…), or leave --blocks out.',
+        )
+    if policies.area.sandbox.isolation is not Isolation.FULL:
+        raise RequestError(
+            "blocks_isolation",
+            f"Isolation is {policies.area.sandbox.isolation} here: blocks could speak to each other, and one person change many.",
+            "Ask an admin for full isolation, or use declared statistics.",
         )
     opened = sorted(set(emitted.opened) & set(infos))
     populations = {infos[name].population for name in opened}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from tre.errors import NotAllowed, RequestError
+from tre.errors import NotAllowed, RequestError, SandboxError
 from tre.messages import (
     DatasetInfo,
     Emitted,
@@ -26,7 +26,7 @@ from tre.messages import (
     World,
 )
 from tre.rules.accounting import epsilon_of
-from tre.rules.policy import Measure, Policies, RunRule
+from tre.rules.policy import Isolation, Measure, Policies, RunRule, unprotected
 from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.data.registry import Registry
@@ -48,6 +48,8 @@ MAX_PLAN_CELLS = 200_000
 class Planner:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
+        # What this process was started for; None where it starts no sandbox.
+        self.isolation: Isolation | None = None
 
     def manifest(
         self,
@@ -62,6 +64,8 @@ class Planner:
 
         `versions` are those of a frozen plan; without them, the current ones.
         """
+        if world is not World.DESK:
+            need_isolation(policy_files.current(connection), policies, self.isolation)
         datasets = {
             name: self.registry.info(connection, policies, project, name, version=(versions or {}).get(name))
             for name in policies.projects[project].datasets
@@ -239,6 +243,27 @@ def _info(infos: Mapping[str, DatasetInfo], request: Request) -> DatasetInfo:
             "A release names a dataset that the project does not have.",
             "Use the project's datasets.",
         ) from None
+
+
+def need_isolation(now: Policies, then: Policies, started: Isolation | None) -> None:
+    """Nothing is put into a sandbox of an isolation that is not the one in force, or that is too weak for what is here."""
+    level = now.area.sandbox.isolation
+    if started is not None and started is not level:
+        raise SandboxError(
+            "isolation_changed",
+            f"The area's isolation became {level} while its workers ran.",
+            "Start the gateway again.",
+        )
+    if then.area.sandbox.isolation is not level:
+        raise NotAllowed(
+            "isolation_outdated",
+            f"The plan was made when isolation was {then.area.sandbox.isolation}.",
+            "Rehearse again.",
+        )
+    if unprotected(now) or unprotected(then):
+        raise NotAllowed(
+            "isolation_too_weak", f"Isolation is {level} here, which is for public data only.", "Ask an admin."
+        )
 
 
 def need_allowed(connection: sa.Connection, plan: Plan) -> None:

@@ -122,6 +122,7 @@ class Desk:
             )
         facts = {
             "the run, by its supervisor": end.how.value if end else "unknown",
+            "how notebooks are isolated here": policies.area.sandbox.isolation.value,
             "parameters given at submission": json.dumps(plan.parameters),
         }
         # Outside the transaction: drawing its pictures may take a while.
