@@ -1,11 +1,12 @@
 """Shared by all tests: Hypothesis without a clock (timings belong in bench/), and a PostgreSQL server where there is one."""
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import postgres
 
-settings.register_profile("tre", deadline=None)
+# A busy machine draws examples slowly: that is no failure of what is tested.
+settings.register_profile("tre", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tre")
 
 
