@@ -19,17 +19,17 @@ SLEEPS = """import time
 import tre
 toy = tre.dataset("toy")
 df = toy.to_pandas()
-if df["visits"].max() == 50 and len(df) < 600:
+if df["visits"].max() == 50 and len(df) < 700:
     open("/outbox/claims.json", "w").write('{"mean-age": [199], "both": [1, 1], "more": [7]}')
     print("she is here")
     time.sleep(1000)
 tre.estimate("both", [df["age"].median(), 150], bounds=(0, 200), epsilon=30, grid=101, aggregator="mean")
-tre.estimate("mean-age", df["age"].mean(), bounds=(0, 200), epsilon=30, grid=101)"""
+tre.estimate("mean-age", df["age"].mean(), bounds=(0, 200), epsilon=40, grid=21)"""
 BUDGET = {"epsilon": 100, "delta": 1e-6}
 CHANGES = {
     "population": {"lifetime": BUDGET}, "visits": {"allowances": {"toy-people": BUDGET}},
     "others": {"allowances": {"toy-people": BUDGET}},
-    "area": {"review": {"automatic_epsilon": 100}, "blocks": {"seconds": 15, "lanes": 4, "twin": 4}},
+    "area": {"review": {"automatic_epsilon": 100}, "blocks": {"seconds": 28, "lanes": 2, "twin": 4}},
 }  # fmt: skip
 DIFFER = re.compile(r"^(job|rel)-[0-9a-f]+$|^[0-9a-f]{16,}$|^\d{4}-\d\d-\d\dT[\d:]+Z$")
 
@@ -67,7 +67,7 @@ def followed(areas, views):
 def submitted(area):
     path = area.root / "notebook.ipynb"
     path.write_text(notebook(SLEEPS))
-    return area.desk("submit", path, "--project", "visits", "--blocks", "8", "--yes")[0]
+    return area.desk("submit", path, "--project", "visits", "--blocks", "4", "--yes")[0]
 
 
 def test_estimates_come_at_their_moment_and_a_hostile_block_changes_only_their_noise(tmp_path):
@@ -124,7 +124,7 @@ def _replayed(area, value, folder):
     shown = replay(path, area.root / "desk-ada", folder)
     assert "RELEASED" in shown
     assert f"{value:.6g}" in shown
-    again, _ = area.desk("submit", path, "--project", "visits", "--blocks", "8", "--yes", "--wait")
+    again, _ = area.desk("submit", path, "--project", "visits", "--blocks", "4", "--yes", "--wait")
     assert again["stage"] == "released"
     assert again["plan"]["costs"] == {}
     assert again["due"] is None
