@@ -30,7 +30,7 @@ PLANTS = {
         """
         import tre.secure.release.bundle as m
         build = m.Bundler.build
-        m.Bundler.build = lambda *a: (build(*a), die())
+        m.Bundler.build = lambda *a, **k: (build(*a, **k), die())
         """
     ),
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +24,8 @@ from tre.secure.context import Context
 from tre.secure.database import tables
 
 t = tables.leases
+# Called in each transaction that makes a piece of work count; raises Conflict where another worker has taken it over.
+Hold = Callable[[sa.Connection], None]
 
 
 class Kind(StrEnum):
