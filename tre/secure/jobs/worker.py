@@ -94,16 +94,18 @@ class Worker:
         renewed = 0.0
         while not self._stop.wait(PULSE_SECONDS):
             try:
-                self.claims.recover()
                 area = self._area()
                 seconds = (area.queue if area else QueueRules()).lease_seconds
+                # Before the database is asked: what a lane takes after that is not in its answer, and not lost.
+                held = {token for lane in self._lanes if (token := lane.token) is not None}
                 if time.monotonic() >= renewed + seconds / 3:
-                    still = leases.renew(self.context, self.presence.name, seconds)
+                    still = leases.renew(self.context, self.presence.name, seconds, held)
                     renewed = time.monotonic()
                 else:
                     still = leases.mine(self.context, self.presence.name)
                 for lane in self._lanes:
-                    lane.lose(still)
+                    lane.lose(held - still)
+                self.claims.recover()  # after its own: a machine that slept goes on with what nobody took
             except Exception as error:
                 log.error("the pulse failed: %s", fault(error))
 
