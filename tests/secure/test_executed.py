@@ -269,6 +269,13 @@ def test_a_worker_that_was_overtaken_writes_no_bundle_over_one_that_was_publishe
     assert [p.name for p in folder.parent.iterdir()] == [case.release]
 
 
+def test_what_policy_approves_is_not_withdrawn_however_long_it_waits(services, tmp_path):
+    """Its turn comes when the release before it is done: how long that took depends on rows, and no answer may tell it."""
+    with pytest.raises(Conflict, match="too late"):
+        services.queue.withdraw(person="ada", job=Case(services, tmp_path, automatic=True).job)
+    services.queue.withdraw(person="ada", job=Case(services, tmp_path).job)
+
+
 def _encoded(image, kind="PNG", **more):
     buffer = io.BytesIO()
     image.save(buffer, kind, **more)
