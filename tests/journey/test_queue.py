@@ -226,3 +226,13 @@ def _until(done):
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_no_rows_stay_behind_for_an_attempt_that_was_lost(hand):
+    """Its worker was killed before it could remove them; the next attempt does."""
+    view = hand.submit(ASK)
+    left = hand.services.context.area.folder("jobs") / view.id / "rehearsal-0" / "data"
+    left.mkdir(parents=True)
+    (left / "toy.parquet").write_text("rows")
+    hand.rehearse()
+    assert not left.exists()

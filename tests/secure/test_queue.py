@@ -181,6 +181,7 @@ from tre.secure.jobs.leases import Presence
 from tre.secure.services import open_area
 services = open_area(Path(sys.argv[1]))
 presence = Presence(services.context.area.folder("workers"))
+(services.context.area.folder("jobs") / f"warm-{presence.name}-1" / "out").mkdir(parents=True)
 print(Claims(services.context, services.queue, presence.name).run()[0].id, flush=True)
 sys.stdin.read()
 """
@@ -197,11 +198,13 @@ def test_a_worker_that_was_killed_is_found_gone_at_once(tmp_path):
         claims = _claims(services.context)
         claims.recover()
         assert _state(services.context, "visits-000") == "running"  # it lives
+        assert len(list((tmp_path / "area" / "jobs").iterdir())) == 1
         process.send_signal(signal.SIGKILL)
         process.wait()
     claims.recover()
     assert _state(services.context, "visits-000") == "queued"
     assert not list((tmp_path / "area" / "workers").iterdir())
+    assert not list((tmp_path / "area" / "jobs").iterdir())  # what it had ready goes with it
     services.close()
 
 

@@ -59,10 +59,10 @@ class Worker:
     def start(self) -> None:
         self.claims.recover()
         area, jobs = self._area(), self.context.area.folder("jobs")
-        rules = area.queue if area else QueueRules()
-        self._add("release", 1, self.releases.step, lambda: Local(jobs))
-        self._add("rehearsal", rules.rehearsals, self.rehearsals.step, lambda: Local(jobs))
-        self._add("run", rules.runs, self.runs.step, for_runs(area.engine if area else LocalEngine(), jobs))
+        rules, name = area.queue if area else QueueRules(), self.presence.name
+        self._add("release", 1, self.releases.step, lambda: Local(jobs, name))
+        self._add("rehearsal", rules.rehearsals, self.rehearsals.step, lambda: Local(jobs, name))
+        self._add("run", rules.runs, self.runs.step, for_runs(area.engine if area else LocalEngine(), jobs, name))
         self._pulse.start()
         for lane in self._lanes:
             lane.thread.start()
