@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tre.errors import Conflict
+from tre.errors import Conflict, DataError
 from tre.rules import heads, merkle
 from tre.rules.heads import Head
 from tre.secure import audit
@@ -57,8 +57,19 @@ def _stored(connection: sa.Connection, level: int, place: int) -> bytes:
 
 
 def head(context: Context, since: Head | None = None) -> dict[str, Any]:
-    """A signed head of the log as it is, with a proof that it begins with `since`. Raises Conflict where it does not."""
+    """A signed head of the log as it is, with a proof that it begins with `since`. Raises Conflict where it does not.
+
+    What is stored of the tree is compared with the entries first: else a log that was rewritten below it would be signed
+    as the one that it was. Raises DataError where they differ.
+    """
     at = context.now()
+    with context.database.read() as connection:
+        broken, kept = audit.first_broken(connection), stored_root(connection)
+        if broken is not None or (kept is not None and roots(connection, {kept[0]}).get(kept[0]) != kept[1]):
+            raise DataError(
+                "audit_tree_broken", "The log's entries are not those that its tree was made of.",
+                "Keep the database as it is, and compare it with a backup: tre-admin audit verify",
+            )  # fmt: skip
     with context.database.write() as connection:
         size = extend(connection)
 
