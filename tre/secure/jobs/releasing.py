@@ -87,11 +87,15 @@ class Releases:
 
     def _release(self, release: str, lease: Lease, plan: Plan, policies: Policies) -> None:
         """Charge, draw, store, bundle, sign: then the desk may see it, from the next tick."""
+
+        def hold(connection: sa.Connection) -> None:
+            leases.need(connection, lease)
+
         try:
             with self.context.database.read() as connection:
                 need_allowed(connection, plan)
-            self.check.run(release, plan, policies, hold=lambda connection: leases.need(connection, lease))
-            bundle = self.bundler.build(release, plan, policies)
+            self.check.run(release, plan, policies, hold=hold)
+            bundle = self.bundler.build(release, plan, policies, hold=hold)
         except Conflict as conflict:
             if conflict.code == "lease_lost":
                 raise

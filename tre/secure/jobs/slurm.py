@@ -130,7 +130,11 @@ class Slurm:
         for order in folder.parent.glob(f"*/{ORDER}"):
             earlier = order.parent
             if earlier != folder and not (earlier / OUTCOME).exists():
-                self._never(earlier, _name(json.loads(order.read_text())["token"]))
+                try:
+                    name = _name(json.loads(order.read_text())["token"])
+                except ValueError:  # its worker was killed while it wrote this, and so before it sent anything
+                    continue
+                self._never(earlier, name)
 
     def _never(self, folder: Path, name: str) -> None:
         """It may have been taken all the same: whatever has this name is ended, and what has not begun never will."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import sqlalchemy as sa
-
 from tre.messages import DatasetInfo, Plan, PlannedRequest, Released
 from tre.rules.ledger import Charge
 from tre.rules.policy import Policies
 from tre.secure import ledger
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
+from tre.secure.jobs.leases import Hold
 from tre.statistics.aggregate import open_rows
 from tre.statistics.kinds import Reference
 from tre.statistics.prepare import Prepared, prepare
@@ -26,8 +25,6 @@ from tre.statistics.result import evaluate
 from tre.statistics.table import Table
 
 Report = Callable[[str, str], None]
-# Called in each transaction that moves a charge; raises Conflict where another worker has taken the release over.
-Hold = Callable[[sa.Connection], None]
 
 
 class Check:
