@@ -16,7 +16,7 @@ from tre.rules.policy import SlurmEngine
 from tre.secure.database import tables
 from tre.secure.jobs import slurm
 from tre.secure.jobs.box import Limits
-from tre.secure.jobs.engine import Attempt, AttemptLost
+from tre.secure.jobs.engine import Attempt, AttemptLost, NeverBegan
 from tre.secure.jobs.node import MARK, OUTCOME
 from tre.secure.jobs.running import Ended
 from tre.secure.jobs.slurm import Cluster, Slurm
@@ -144,10 +144,10 @@ def test_what_is_started_twice_runs_once(engine, tmp_path):
     assert not (folder / OUTCOME).exists()
 
 
-def test_a_cluster_that_takes_no_jobs_loses_the_attempt(tmp_path, engine, monkeypatch):
+def test_a_cluster_that_takes_no_jobs_has_not_begun_the_attempt(tmp_path, engine, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "none.conf"))
     monkeypatch.setattr(slurm, "CALL_SECONDS", 3.0)  # without a file Slurm's commands look for one by DNS, patiently
-    with pytest.raises(AttemptLost, match="sbatch"):
+    with pytest.raises(NeverBegan, match="sbatch"):
         engine.run(_attempt(tmp_path / "a", "1"), threading.Event())
 
 
