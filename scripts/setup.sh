@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the virtual environment from requirements.lock, and installs bubblewrap where it may. Safe to run again.
-#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL and Chromium, where it may; without one its
+#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, Chromium and Slurm, where it may; without one its
 #                                    tests skip and say so
 set -euo pipefail
 venv=$1
@@ -21,6 +21,13 @@ if [ "$venv" = --for-tests ]; then
     if ! command -v chromium >/dev/null && ! debian_package chromium; then
         echo "Chromium is missing, the browser tests will be skipped (Debian: sudo apt install chromium)" >&2
     fi
+    # The cluster that runs go to. Its daemons are started by the tests, in a folder of their own.
+    for program in slurmctld slurmd munged:munge sbatch:slurm-client; do
+        if ! PATH=$PATH:/usr/sbin command -v "${program%%:*}" >/dev/null && ! debian_package "${program##*:}"; then
+            echo "Slurm is missing, its tests will be skipped (Debian: sudo apt install slurmctld slurmd slurm-client munge)" >&2
+            break
+        fi
+    done
     exit 0
 fi
 

@@ -36,6 +36,8 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min
 MpiDefault=none
 ReturnToService=2
 SlurmdTimeout=10
+# The nodes are believed: a machine with less memory than both say is enough for the tests.
+SlurmdParameters=config_overrides
 SlurmctldTimeout=10
 KillWait=5
 MinJobAge=600

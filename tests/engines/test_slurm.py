@@ -14,8 +14,9 @@ from tests.journey.conftest import Area, notebook
 from tre.messages import DecisionKind, Submission, Vote
 from tre.rules.policy import SlurmEngine
 from tre.secure.database import tables
+from tre.secure.jobs import slurm
 from tre.secure.jobs.box import Limits
-from tre.secure.jobs.engine import Attempt, AttemptLost
+from tre.secure.jobs.engine import Attempt, AttemptLost, NeverBegan
 from tre.secure.jobs.node import MARK, OUTCOME
 from tre.secure.jobs.running import Ended
 from tre.secure.jobs.slurm import Cluster, Slurm
@@ -26,7 +27,8 @@ pytestmark = [
 ]
 # Room for a kernel's start on a busy machine.
 LIMITS = Limits(wall_seconds=90, cpu_seconds=60, memory_mb=1024, outbox_mb=16)
-JOBS = int(os.environ.get("TRE_SLURM_JOBS", "50"))
+# How many go through the whole area: 50 is what the project promises; fewer in the ordinary suite, as each takes seconds.
+JOBS = int(os.environ.get("TRE_SLURM_JOBS", "16"))
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +144,10 @@ def test_what_is_started_twice_runs_once(engine, tmp_path):
     assert not (folder / OUTCOME).exists()
 
 
-def test_a_cluster_that_takes_no_jobs_loses_the_attempt(tmp_path, engine, monkeypatch):
+def test_a_cluster_that_takes_no_jobs_has_not_begun_the_attempt(tmp_path, engine, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "none.conf"))
-    with pytest.raises(AttemptLost, match="sbatch"):
+    monkeypatch.setattr(slurm, "CALL_SECONDS", 3.0)  # without a file Slurm's commands look for one by DNS, patiently
+    with pytest.raises(NeverBegan, match="sbatch"):
         engine.run(_attempt(tmp_path / "a", "1"), threading.Event())
 
 
@@ -156,7 +159,7 @@ CELLS = (
 )
 
 
-def test_fifty_jobs_with_daemons_killed_on_the_way_are_each_released_and_charged_once(cluster, tmp_path):
+def test_jobs_with_daemons_killed_on_the_way_are_each_released_and_charged_once(cluster, tmp_path):
     """Killed while they run: a node's daemon, one that stands between it and a job, and a job's launcher."""
     cluster.wait_idle()
     area = Area(

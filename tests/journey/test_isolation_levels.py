@@ -86,6 +86,19 @@ def test_isolation_is_not_weakened_around_rows_whose_dataset_was_taken_out(tmp_p
         services.close()
 
 
+def test_an_area_that_any_notebook_could_once_write_is_never_trusted_with_closed_data(tmp_path):
+    """Whoever has its keys, or wrote a token into its database, has them still when isolation is full again."""
+    services = create(tmp_path / "area")
+    try:
+        for level in ("full", "reduced", "none", "full"):
+            services.apply(write_policies(tmp_path / "open", policies(**at(level))), dry_run=False)
+        with pytest.raises(PolicyError, match="policy_invalid") as refused:
+            services.apply(write_policies(tmp_path / "closed", policies()), dry_run=False)
+        assert "datasets/toy.yaml, public: isolation has been none in this area" in refused.value.message
+    finally:
+        services.close()
+
+
 def loaded(folder, level, *, public=True) -> Policies:
     full = policy_files.load(write_policies(folder / f"{level}-{public}", policies(toy={"public": public})))
     area = full.area.model_copy(

@@ -30,7 +30,7 @@ PLANTS = {
         """
         import tre.secure.release.bundle as m
         build = m.Bundler.build
-        m.Bundler.build = lambda *a: (build(*a), die())
+        m.Bundler.build = lambda *a, **k: (build(*a, **k), die())
         """
     ),
 }
@@ -57,7 +57,7 @@ def test_after_a_kill_every_charge_stands_and_nothing_is_drawn_twice(area, plant
     area.start(worker=(sys.executable, "-c", PROGRAM.format(plant=PLANTS[plant])))
     confirmed = area.client("ada").confirm(view.id, view.plan_digest)
     assert confirmed.release
-    assert area.worker.wait(timeout=60) == -9  # it died where it was to die
+    assert area.worker.wait(timeout=240) == -9  # it died where it was to die
     area.stop()
     before = area.ledger()
     values = _values(area)

@@ -9,7 +9,8 @@ from tre.errors import Conflict
 from tre.messages import DecisionKind, Submission, Vote
 from tre.rules.lifecycle import Job, Release
 from tre.secure.database import tables
-from tre.secure.jobs.engine import AttemptLost
+from tre.secure.jobs import runs
+from tre.secure.jobs.engine import AttemptLost, NeverBegan
 from tre.secure.jobs.local import Local
 from tre.secure.jobs.runner import limits_of
 from tre.secure.jobs.work import Lane
@@ -115,7 +116,7 @@ def test_a_running_notebook_is_ended_by_withdrawing_it(hand):
     running.start()
     _until(lambda: hand.states(view.id)[0] == Job.RUNNING)
     hand.services.withdraw("ada", view.id)
-    running.join(timeout=30)
+    running.join(timeout=50)
     assert not running.is_alive()
     assert hand.states(view.id)[:2] == (Job.CANCELLED, Release.WITHDRAWN)
     assert not list((hand.services.context.area.folder("jobs") / view.id).glob("run-*"))
@@ -143,10 +144,56 @@ def test_a_worker_that_is_stopped_puts_back_what_takes_too_long_as_if_it_had_not
     running.start()
     _until(lambda: hand.states(view.id)[0] == Job.RUNNING)
     hand.lane.drain()
-    running.join(timeout=30)
+    running.join(timeout=50)
     assert not running.is_alive()
     assert hand.states(view.id) == (Job.QUEUED, Release.CHECKING, 0)
     hand.services.withdraw("ada", view.id)
+
+
+class Away:
+    """An engine whose scheduler does not answer, but for the last time."""
+
+    def __init__(self, local):
+        self.local, self.attempts = local, 0
+
+    def run(self, attempt, cancelled):
+        self.attempts += 1
+        if self.attempts < 5:
+            raise NeverBegan("no answer")
+        return self.local.run(attempt, cancelled)
+
+    def close(self):
+        self.local.close()
+
+
+def test_a_run_that_could_not_begin_is_tried_until_it_can(hand, monkeypatch):
+    """More often than attempts that are lost: nothing has been lost."""
+    monkeypatch.setattr(runs, "PAUSE_SECONDS", 0.0)
+    view = hand.confirmed(ASK, OUTPUT)
+    hand.lane.engine = Away(hand.lane.engine)
+    while hand.states(view.id)[0] in (Job.QUEUED, Job.RUNNING):
+        assert hand.run()
+    assert hand.lane.engine.attempts == 5
+    assert hand.states(view.id)[0] == Job.FINISHED
+    hand.services.withdraw("ada", view.id)
+
+
+def test_a_release_that_cannot_be_taken_on_holds_up_no_other(hand, monkeypatch):
+    first, second = hand.confirmed(ASK), hand.confirmed(ASK.replace("0.01", "0.02"))
+    advance = hand.worker.releases._advance
+
+    def broken(release, lease):
+        if release.id == first.release:
+            raise RuntimeError("unreadable")
+        advance(release, lease)
+
+    monkeypatch.setattr(hand.worker.releases, "_advance", broken)
+    while hand.advance():
+        pass
+    assert hand.states(first.id)[1] == Release.CHECKING
+    assert hand.states(second.id)[1] == Release.IN_REVIEW
+    for view in (first, second):
+        hand.services.withdraw("ada", view.id)
 
 
 class Lost:
@@ -222,7 +269,17 @@ def _until(done):
     """Polled: the moment is another thread's, in a database."""
     import time
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_no_rows_stay_behind_for_an_attempt_that_was_lost(hand):
+    """Its worker was killed before it could remove them; the next attempt does."""
+    view = hand.submit(ASK)
+    left = hand.services.context.area.folder("jobs") / view.id / "rehearsal-0" / "data"
+    left.mkdir(parents=True)
+    (left / "toy.parquet").write_text("rows")
+    hand.rehearse()
+    assert not left.exists()

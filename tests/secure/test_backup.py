@@ -10,6 +10,7 @@ import pytest
 from tests.journey.conftest import policies, write_data, write_policies
 from tre.errors import Conflict, DataError, NotFound, PolicyError
 from tre.rules.ledger import Charge
+from tre.secure import backup as module
 from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.backup import KEPT
@@ -126,6 +127,7 @@ BROKEN = {
     "a file beside the folders": lambda n, c: [(n, c), ("../evil", b"x")] if n == "area.db" else [(n, c)],
     "a file that nothing names": lambda n, c: [(n, c), ("keys/more", b"x")] if n == "area.db" else [(n, c)],
     "another version": lambda n, c: [(n, json.dumps({**json.loads(c), "version": 2}).encode() if n == "backup.json" else c)],
+    "a file without a name": lambda n, c: [(n, c), (".", b"x")] if n == "area.db" else [(n, c)],
     "no manifest": lambda n, c: [] if n == "backup.json" else [(n, c)],
 }  # fmt: skip
 
@@ -137,6 +139,7 @@ def test_what_is_not_a_whole_backup_is_refused(backup, tmp_path, how):
         restore(tmp_path / "broken.tar", tmp_path / "new")
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "evil").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["broken.tar"]  # and no rows are left where nobody looks
 
 
 def test_a_cut_or_foreign_file_is_refused(backup, tmp_path):
@@ -166,3 +169,32 @@ def test_an_area_on_a_server_says_who_backs_it_up(tmp_path, postgresql):
     with pytest.raises(PolicyError, match="pg_dump"):
         services.backup(tmp_path / "area.tar")
     services.close()
+
+
+def test_a_file_that_is_replaced_meanwhile_does_not_break_the_backup(area, tmp_path, monkeypatch):
+    folder, services = area
+    file = folder / "area" / "outputs" / "rel-1.ipynb"
+    file.write_text("before")
+    sha256 = module._sha256
+
+    def replaced(path):
+        found = sha256(path)
+        file.with_suffix(".part").write_text("after")
+        file.with_suffix(".part").replace(file)
+        return found
+
+    monkeypatch.setattr(module, "_sha256", replaced)
+    services.backup(tmp_path / "at-work.tar")
+    restore(tmp_path / "at-work.tar", tmp_path / "new").close()
+    assert (tmp_path / "new" / "outputs" / "rel-1.ipynb").read_text() == "before"
+    file.unlink()
+
+
+def test_a_restore_that_dies_at_any_moment_leaves_no_area_that_would_charge(backup, tmp_path, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "mark", die)
+    with pytest.raises(KeyboardInterrupt):
+        restore(backup, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -17,6 +17,7 @@ from tests.rules.test_inert import notebook as executed_notebook
 from tre.errors import Conflict, NotAllowed, NotFound
 from tre.messages import DecisionKind, OutputKind, Plan, PlannedOutput, Vote
 from tre.rules import page
+from tre.rules.canonical import digest_bytes
 from tre.rules.lifecycle import Release
 from tre.rules.told import RunEnd
 from tre.secure import policies as policy_files
@@ -83,7 +84,9 @@ class Case:
         ran = Ran(
             ended=how, memory_ran_out=memory_ran_out, diagnostics="", emitted=None, failure=None, outbox=self.outbox
         )
-        outputs.collect(self.services.context, ran, self.release, self.plan, self.policies)
+        outputs.collect(
+            self.services.context, ran, self.release, self.plan, self.policies, hold=lambda c: leases.need(c, lease)
+        )
         with self.services.context.database.write() as connection:
             ended.close(self.queue, connection, self.job, ran.how, "")
         self._drop(lease)
@@ -224,8 +227,53 @@ def test_one_that_is_too_large_a_link_or_absent_is_not_kept(services, tmp_path, 
 
 def test_a_later_attempt_that_leaves_nothing_leaves_nothing_of_the_first(services, tmp_path):
     case = _case(services, tmp_path)
-    outputs.collect(services.context, None, case.release, case.plan, case.policies)
+    outputs.collect(services.context, None, case.release, case.plan, case.policies, hold=lambda _: None)
     assert MARK not in case.in_review().look()
+
+
+def test_a_worker_that_was_overtaken_changes_nothing_that_people_look_at(services, tmp_path):
+    """It was held up just before it wrote; meanwhile another one finished, and checkers read what that one left."""
+    case = Case(services, tmp_path).leave(EXECUTED)
+    _, lease = case.claims.run()
+    late = Ran(
+        ended=Ended.FINISHED, memory_ran_out=False, diagnostics="", emitted=None, failure=None, outbox=tmp_path / "none"
+    )
+    collect = (services.context, late, case.release, case.plan, case.policies)
+    case._drop(lease)
+    case.claims.recover()
+    case.end().in_review()
+    with services.context.database.read() as connection:
+        before = outputs.stored(connection, case.release)
+    with pytest.raises(Conflict, match="lease_lost"):
+        outputs.collect(*collect, hold=lambda c: leases.need(c, lease))
+    assert MARK in _text(case.look())
+    with services.context.database.read() as connection:
+        assert outputs.stored(connection, case.release) == before
+    assert not list(services.context.area.folder("outputs").glob("*.part"))
+
+
+def test_a_worker_that_was_overtaken_writes_no_bundle_over_one_that_was_published(services, tmp_path):
+    case = _case(services, tmp_path)
+    digest = services.bundler.build(case.release, case.plan, case.policies, hold=lambda _: None)
+    folder = services.bundler.folder(case.release)
+    receipt = (folder / "receipt.json").read_bytes()
+    assert digest_bytes(receipt) == digest
+    case.in_review()  # the log has gone on: a receipt made now is another one
+
+    def lost(_):
+        raise Conflict("lease_lost", "-", "-")
+
+    with pytest.raises(Conflict, match="lease_lost"):
+        services.bundler.build(case.release, case.plan, case.policies, hold=lost)
+    assert (folder / "receipt.json").read_bytes() == receipt
+    assert [p.name for p in folder.parent.iterdir()] == [case.release]
+
+
+def test_what_policy_approves_is_not_withdrawn_however_long_it_waits(services, tmp_path):
+    """Its turn comes when the release before it is done: how long that took depends on rows, and no answer may tell it."""
+    with pytest.raises(Conflict, match="too late"):
+        services.queue.withdraw(person="ada", job=Case(services, tmp_path, automatic=True).job)
+    services.queue.withdraw(person="ada", job=Case(services, tmp_path).job)
 
 
 def _encoded(image, kind="PNG", **more):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +19,10 @@ from tre.secure.database import tables
 from tre.secure.jobs import leases
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.leases import Kind, Presence
+from tre.secure.jobs.local import Local
 from tre.secure.jobs.queue import Queue
+from tre.secure.jobs.work import Lane
+from tre.secure.jobs.worker import Worker
 from tre.secure.services import create, open_area
 
 AT = "2026-01-01T00:00:00Z"
@@ -142,8 +146,8 @@ def test_a_lease_that_runs_out_is_taken_over_and_its_first_holder_finishes_nothi
         leases.need(connection, lease)
     with context.database.read() as connection:
         leases.need(connection, other)
-    assert leases.renew(context, "first", 30) == set()
-    assert leases.renew(context, "second", 30) == {other.token}
+    assert leases.renew(context, "first", 30, {lease.token}) == set()
+    assert leases.renew(context, "second", 30, {other.token}) == {other.token}
 
 
 def test_a_worker_that_renews_keeps_its_work_for_as_long_as_it_takes(context, clock):
@@ -152,9 +156,21 @@ def test_a_worker_that_renews_keeps_its_work_for_as_long_as_it_takes(context, cl
     _, lease = first.run()
     for _ in range(5):
         clock.pass_(25)
-        assert leases.renew(context, "first", 30) == {lease.token}
+        assert leases.renew(context, "first", 30, {lease.token}) == {lease.token}
         second.recover()
     assert _state(context, "visits-000") == "running"
+
+
+def test_a_lease_that_a_failure_left_behind_runs_out_though_its_worker_lives(context, clock):
+    """The database was away when a lane ended: nobody works under the lease, and nobody may wait for it for ever."""
+    _jobs(context, Job.QUEUED, visits=1)
+    first, second = _claims(context, "first"), _claims(context, "second")
+    first.run()
+    for _ in range(2):
+        clock.pass_(16)
+        leases.renew(context, "first", 30, set())
+    second.recover()
+    assert second.run()[0].id == "visits-000"
 
 
 CHILD = """
@@ -165,6 +181,7 @@ from tre.secure.jobs.leases import Presence
 from tre.secure.services import open_area
 services = open_area(Path(sys.argv[1]))
 presence = Presence(services.context.area.folder("workers"))
+(services.context.area.folder("jobs") / f"warm-{presence.name}-1" / "out").mkdir(parents=True)
 print(Claims(services.context, services.queue, presence.name).run()[0].id, flush=True)
 sys.stdin.read()
 """
@@ -181,11 +198,13 @@ def test_a_worker_that_was_killed_is_found_gone_at_once(tmp_path):
         claims = _claims(services.context)
         claims.recover()
         assert _state(services.context, "visits-000") == "running"  # it lives
+        assert len(list((tmp_path / "area" / "jobs").iterdir())) == 1
         process.send_signal(signal.SIGKILL)
         process.wait()
     claims.recover()
     assert _state(services.context, "visits-000") == "queued"
     assert not list((tmp_path / "area" / "workers").iterdir())
+    assert not list((tmp_path / "area" / "jobs").iterdir())  # what it had ready goes with it
     services.close()
 
 
@@ -196,6 +215,31 @@ def test_a_workers_lock_is_its_own_until_it_ends(tmp_path):
     presence.end()
     assert leases.gone(folder) == []
     assert not list(folder.iterdir())
+
+
+def test_a_worker_is_never_seen_without_its_lock(tmp_path, monkeypatch):
+    """Another one that looks at any moment of its start finds nobody gone."""
+    folder, seen = tmp_path / "workers", []
+    flock = leases.fcntl.flock
+
+    def looked(file, how):
+        monkeypatch.setattr(leases.fcntl, "flock", flock)
+        seen.append(leases.gone(folder))
+        flock(file, how)
+
+    monkeypatch.setattr(leases.fcntl, "flock", looked)
+    presence = Presence(folder)
+    assert seen == [[]]
+    assert [p.stem for p in folder.iterdir()] == [presence.name]
+    presence.end()
+
+
+def test_a_worker_of_another_machine_is_not_judged_by_its_lock(tmp_path):
+    """Its lock may not be seen from here; its lease tells."""
+    (tmp_path / "elsewhere-1-abcd.lock").touch()
+    assert leases.gone(tmp_path) == []
+    (tmp_path / f"{leases._node()}-1-abcd.lock").touch()
+    assert leases.gone(tmp_path) == [f"{leases._node()}-1-abcd"]
 
 
 def test_a_withdrawn_jobs_lease_ends_with_it(context):
@@ -243,3 +287,29 @@ def test_kinds_of_work_do_not_hold_each_other_up(context):
         )
     for lease in (run, release):
         _need(context, lease)
+
+
+def test_work_that_begins_while_the_pulse_looks_is_not_taken_for_lost(context, monkeypatch):
+    """The answer about all leases is older than the lease that a lane has just taken."""
+    _jobs(context, Job.QUEUED, visits=1)
+    worker = Worker(context, Queue(context), None, None, None, None)
+    lane = Lane("hand", Local(context.area.folder("jobs")), None, None, None)
+    worker._lanes.append(lane)
+    mine, looked = leases.mine, threading.Event()
+
+    def slow(*arguments):
+        found = mine(*arguments)
+        if lane.token is None:
+            held.enter_context(lane.holding(worker.claims.run()[1]))
+        else:
+            looked.set()  # the pulse has been through once with the new lease
+        return found
+
+    with ExitStack() as held:
+        monkeypatch.setattr(leases, "mine", slow)
+        worker._pulse.start()
+        assert looked.wait(timeout=60)
+        assert not lane.cancelled.is_set()
+        worker._stop.set()
+        worker._pulse.join()
+    worker.presence.end()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.journey.conftest import policies, write_policies
-from tre.errors import Conflict, VerificationFailed
+from tre.errors import Conflict, DataError, VerificationFailed
 from tre.rules import heads, merkle
 from tre.rules.audit import FIRST, entry_hash
 from tre.rules.canonical import canonical_json
@@ -34,7 +34,7 @@ def _add(services, count, word="x"):
             audit.record(connection, at="2026-01-01T00:00:00Z", person="ada", event=word, subject=f"s-{i}")
 
 
-def _rewrite(services, change):
+def _rewrite(services, change, *, tree_too=True):
     """As an administrator would who knows everything: entries changed, and the whole chain made anew after them."""
     with services.context.database.write() as connection:
         if connection.dialect.name == "sqlite":
@@ -44,7 +44,8 @@ def _rewrite(services, change):
             connection.execute(sa.text("ALTER TABLE audit DISABLE TRIGGER ALL"))
         rows = [dict(r._mapping) for r in connection.execute(sa.select(a).order_by(a.c.seq))]
         connection.execute(a.delete())
-        connection.execute(n.delete())
+        if tree_too:
+            connection.execute(n.delete())
         previous = FIRST
         for seq, row in enumerate(change(rows), start=1):
             new = {**row, "seq": seq, "previous": previous}
@@ -128,6 +129,16 @@ def test_an_administrator_who_rewrites_log_and_tree_is_found_by_a_witnessed_head
     forged["since"] = {"size": heads.read(kept).size, "root": heads.read(kept).root, "proof": ["0" * 64] * 3}
     with pytest.raises(VerificationFailed):
         heads.extends(heads.read(_bytes(forged)), heads.read(kept))
+
+
+@pytest.mark.parametrize("how", REWRITES)
+def test_a_log_that_was_rewritten_below_its_tree_is_not_signed_as_what_it_was(services, how):
+    """The stored tree is still the old log's, and would prove to a witness that nothing happened."""
+    _add(services, 6)
+    kept = _bytes(services.audit_head())
+    _rewrite(services, REWRITES[how], tree_too=False)
+    with pytest.raises(DataError, match="audit_tree_broken"):
+        services.audit_head(kept)
 
 
 def test_a_node_that_was_changed_is_found(services):

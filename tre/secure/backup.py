@@ -15,9 +15,11 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sqlite3
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,11 +53,11 @@ def create(context: Context, file: Path) -> dict[str, Any]:
         copy = Path(scratch) / DATABASE
         # Before the files: whatever this copy names is there, and stays there.
         _copy_database(area.database, copy)
-        files = {DATABASE: copy, **_files(area)}
+        files = {DATABASE: copy, **_held(_files(area), Path(scratch))}
         digests = {name: _sha256(path) for name, path in files.items()}
         manifest = {"version": VERSION, "made": context.now(), "files": digests}
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+        with os.fdopen(descriptor, "wb") as stream, tarfile.open(fileobj=stream, mode="w", dereference=True) as archive:
             content = json.dumps(manifest).encode()
             entry = tarfile.TarInfo(MANIFEST)
             entry.size = len(content)
@@ -68,8 +70,11 @@ def create(context: Context, file: Path) -> dict[str, Any]:
     return {"file": str(file), "files": len(files), "bytes": file.stat().st_size, "made": manifest["made"]}
 
 
-def restore(file: Path, root: Path) -> Path:
-    """A new area at `root`, which must be empty. Raises DataError for a file that is not a whole backup."""
+def restore(file: Path, root: Path, mark: Callable[[Path], None]) -> None:
+    """A new area at `root`, which must be empty. Raises DataError for a file that is not a whole backup.
+
+    `mark` is called with the area's folder before it has its name: no area is there that does not know what it is.
+    """
     if root.exists() and any(root.iterdir()):
         raise Conflict("area_exists", f"{root} is not empty.", "Choose a new folder; an area is never overwritten.")
     part = root.with_name(f".{root.name}.part")
@@ -80,12 +85,13 @@ def restore(file: Path, root: Path) -> Path:
     try:
         with tarfile.open(file, "r:") as archive:
             _unpack(archive, part)
-    except (tarfile.TarError, OSError, ValueError, KeyError, TypeError):
+    except (tarfile.TarError, OSError, ValueError, LookupError, TypeError):
+        shutil.rmtree(part)  # rows, that nobody would look for there
         raise _broken(file) from None
+    mark(part)
     if root.exists():
         root.rmdir()
     part.replace(root)
-    return root
 
 
 def mark(context: Context, made: str) -> None:
@@ -116,7 +122,7 @@ def made(file: Path) -> str:
     try:
         with tarfile.open(file, "r:") as archive:
             return str(_manifest(archive)["made"])
-    except (tarfile.TarError, OSError, ValueError, KeyError, TypeError):
+    except (tarfile.TarError, OSError, ValueError, LookupError, TypeError):
         raise _broken(file) from None
 
 
@@ -133,6 +139,21 @@ def _files(area: AreaFolder) -> dict[str, Path]:
         for path in sorted(area.folder(name).rglob("*")):
             if path.is_file() and not path.is_symlink() and not path.name.endswith(".part"):
                 found[path.relative_to(area.root).as_posix()] = path
+    return found
+
+
+def _held(files: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """The same files by names of our own: what is put in the place of one meanwhile does not change the copy."""
+    found = {}
+    for i, (name, path) in enumerate(files.items()):
+        try:
+            os.link(path, folder / str(i))
+        except FileNotFoundError:
+            continue  # gone since: nothing that the database names goes
+        except OSError:  # on another file system
+            found[name] = path
+        else:
+            found[name] = folder / str(i)
     return found
 
 

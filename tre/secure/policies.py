@@ -213,6 +213,17 @@ def unisolated(new: Policies, ingested: Collection[str]) -> list[str]:
     ]
 
 
+def exposed(history: list[Policies], new: Policies) -> list[str]:
+    """Datasets for an area whose keys, tokens and database any notebook could once read and write."""
+    if not any(old.area.sandbox.isolation is Isolation.NONE for old in history):
+        return []
+    return [
+        f"datasets/{name}.yaml, public: isolation has been none in this area, so a notebook may hold its keys; make a new area"
+        for name, dataset in new.datasets.items()
+        if not dataset.public
+    ]
+
+
 def applied(connection: sa.Connection) -> list[Policies]:
     """Everything that was ever in force, newest last."""
     t = tables.policies
@@ -230,6 +241,6 @@ def refuse_unchangeable(history: list[Policies], new: Policies, ingested: Collec
         before = next((old.datasets[name] for old in reversed(history) if name in old.datasets), None)
         if before is not None:
             found += [f"datasets/{name}.yaml, {line}" for line in retold(before, new.datasets[name])]
-    found += unisolated(new, ingested)
+    found += unisolated(new, ingested) + exposed(history, new)
     if found:
         raise _invalid(found)

@@ -58,10 +58,8 @@ def _content(context: Context, queue: Queue) -> dict[str, Any]:
         policies = policy_files.current(connection)
         released = _released(connection, queue)
         projects = [_project(name, policies, released) for name in sorted(policies.projects)]
-        populations = [
-            _population(connection, name, p, [r["release"] for r in released])
-            for name, p in policies.populations.items()
-        ]
+        told = _told(connection, queue)
+        populations = [_population(connection, name, p, told) for name, p in policies.populations.items()]
         return {
             "title": policies.area.title, "controller": policies.area.controller, "made": context.now()[:10],
             "receipt_key": context.area.public_key, "made_by": f"tre {tre.__version__}",
@@ -87,6 +85,13 @@ def _released(connection: sa.Connection, queue: Queue) -> list[dict[str, Any]]:
     return found
 
 
+def _told(connection: sa.Connection, queue: Queue) -> list[str]:
+    """Releases whose end is told, well or badly: what they have spent is no secret any more."""
+    r = tables.releases
+    rows = connection.execute(sa.select(r.c.id, r.c.job)).all()
+    return [str(row.id) for row in rows if queue.visible(connection, str(row.job))[0] in (Stage.RELEASED, Stage.FAILED)]
+
+
 def _date(seconds: int) -> str:
     from datetime import UTC, datetime
 
@@ -107,10 +112,10 @@ def _project(name: str, policies: Policies, released: list[dict[str, Any]]) -> d
     }  # fmt: skip
 
 
-def _population(connection: sa.Connection, name: str, policy: Population, released: list[str]) -> dict[str, Any]:
-    """The promise, and what released statistics and twins have spent of it."""
+def _population(connection: sa.Connection, name: str, policy: Population, told: list[str]) -> dict[str, Any]:
+    """The promise, and what twins and releases have spent of it, those that failed with them."""
     e = tables.ledger
-    public = e.c.release.in_(released) | e.c.release.is_(None)
+    public = e.c.release.in_(told) | e.c.release.is_(None)
     which = (e.c.population == name) & e.c.state.in_(ENDED) & public
     units = connection.execute(sa.select(sa.func.coalesce(sa.func.sum(e.c.rho_units), 0)).where(which)).scalar_one()
     return {

@@ -76,9 +76,14 @@ def restore(file: Path, root: Path) -> Services:
     from tre.secure import backup
 
     moment = backup.made(file)
-    services = open_area(backup.restore(file, root))
-    backup.mark(services.context, moment)
-    return services
+
+    def mark(part: Path) -> None:
+        services = open_area(part)
+        backup.mark(services.context, moment)
+        services.close()
+
+    backup.restore(file, root, mark)
+    return open_area(root)
 
 
 def _build(area: AreaFolder) -> Services:

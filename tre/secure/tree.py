@@ -1,7 +1,7 @@
 """The audit log as a Merkle tree: its heads, signed, and proofs about them; kept beside the log, and checked against it.
 
 Guarantees: a leaf is an entry's hash, which covers the entry and all before it; complete subtrees are stored, so that a
-proof reads a number of rows that grows with the logarithm of the log. What is stored is a convenience: `roots` goes
+proof reads a number of rows that grows with the logarithm of the log; a head, all hashes. What is stored is a convenience: `roots` goes
 through the entries themselves, and `audit verify` compares.
 Not guaranteed: anything about who witnesses. A head that nobody outside keeps proves nothing.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tre.errors import Conflict
+from tre.errors import Conflict, DataError
 from tre.rules import heads, merkle
 from tre.rules.heads import Head
 from tre.secure import audit
@@ -57,8 +57,19 @@ def _stored(connection: sa.Connection, level: int, place: int) -> bytes:
 
 
 def head(context: Context, since: Head | None = None) -> dict[str, Any]:
-    """A signed head of the log as it is, with a proof that it begins with `since`. Raises Conflict where it does not."""
+    """A signed head of the log as it is, with a proof that it begins with `since`. Raises Conflict where it does not.
+
+    What is stored of the tree is compared with the entries' hashes first, all of them: else a log that was rewritten below it would be signed
+    as the one that it was. Raises DataError where they differ.
+    """
     at = context.now()
+    with context.database.read() as connection:
+        kept = stored_root(connection)
+        if kept is not None and roots(connection, {kept[0]}).get(kept[0]) != kept[1]:
+            raise DataError(
+                "audit_tree_broken", "The log's entries are not those that its tree was made of.",
+                "Keep the database as it is, and compare it with a backup: tre-admin audit verify",
+            )  # fmt: skip
     with context.database.write() as connection:
         size = extend(connection)
 

@@ -18,7 +18,7 @@ from tre.rules.policy import Policies
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
-from tre.secure.jobs import leases
+from tre.secure.jobs import leases, local
 from tre.secure.jobs.leases import Kind, Lease
 from tre.secure.jobs.queue import Queue
 
@@ -35,6 +35,8 @@ class Claims:
     def recover(self) -> None:
         """Runs of workers that are gone go back to the queue; rehearsals and releases are free to be taken again."""
         absent = [w for w in leases.gone(self.context.area.folder("workers")) if w != self.worker]
+        for worker in absent:
+            local.sweep(self.context.area.folder("jobs"), worker)
         live = sa.select(tables.leases.c.job).where(
             tables.leases.c.kind.in_((Kind.RUN, Kind.BLOCKS)),
             tables.leases.c.until > leases.now(self.context),

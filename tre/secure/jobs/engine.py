@@ -29,6 +29,10 @@ ENVIRONMENT = {"TRE_WORLD": "box", "TRE_DATA": "/data", "TRE_OUTBOX": "/outbox"}
 PARTS = ("in", "data", "out")
 
 
+class NeverBegan(Exception):
+    """Whatever should have begun the attempt had no answer or would not; it never will begin now. It does not count."""
+
+
 class AttemptLost(Exception):
     """The attempt's machine or scheduler was lost under it; nobody knows how far it came."""
 
@@ -47,7 +51,7 @@ class Engine(Protocol):
         """There is nothing to do: a moment to get ready for the next attempt. Returns quickly."""
 
     def run(self, attempt: Attempt, cancelled: threading.Event) -> Outcome:
-        """Blocks to the attempt's end, soon after `cancelled` is set. Raises AttemptLost or SandboxError."""
+        """Blocks to the attempt's end, soon after `cancelled` is set. Raises AttemptLost, NeverBegan or SandboxError."""
 
     def close(self) -> None:
         """End what was prepared."""

@@ -11,11 +11,11 @@ from tre.secure.jobs.engine import Engine
 from tre.secure.jobs.local import Local
 
 
-def for_runs(policy: EnginePolicy, jobs: Path) -> Callable[[], Engine]:
+def for_runs(policy: EnginePolicy, jobs: Path, worker: str) -> Callable[[], Engine]:
     """Makes engines for lanes of runs."""
     if isinstance(policy, SlurmEngine):
         from tre.secure.jobs.slurm import Cluster, Slurm
 
         cluster = Cluster(policy)
         return lambda: Slurm(cluster)
-    return lambda: Local(jobs)
+    return lambda: Local(jobs, worker)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +24,8 @@ from tre.secure.context import Context
 from tre.secure.database import tables
 
 t = tables.leases
+# Called in each transaction that makes a piece of work count; raises Conflict where another worker has taken it over.
+Hold = Callable[[sa.Connection], None]
 
 
 class Kind(StrEnum):
@@ -47,20 +49,31 @@ class Presence:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self.name = f"{os.uname().nodename[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.name = f"{_node()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._path = folder / f"{self.name}.lock"
-        self._file: IO[str] = self._path.open("w")
+        new = self._path.with_suffix(".new")
+        self._file: IO[str] = new.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(self._path)  # once it is locked: a lock that is free is that of a process that ended
 
     def end(self) -> None:
         self._path.unlink(missing_ok=True)
         self._file.close()
 
 
+def _node() -> str:
+    return os.uname().nodename[:30]
+
+
 def gone(folder: Path) -> list[str]:
-    """The workers whose processes have ended without a word; their locks are taken away."""
+    """The workers of this machine whose processes have ended without a word; their locks are taken away.
+
+    Of others: not every shared file system shows one machine's lock to another, which would end what lives.
+    """
     found = []
     for path in folder.glob("*.lock"):
+        if path.stem.rsplit("-", 2)[0] != _node():
+            continue
         try:
             with path.open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,10 +115,14 @@ def need(connection: sa.Connection, lease: Lease) -> None:
         raise Conflict("lease_lost", "Another worker has taken this over.", "Nothing: it will be finished there.")
 
 
-def renew(context: Context, worker: str, seconds: int) -> set[str]:
-    """Extend all that a worker holds; returns the tokens that are still its own."""
+def renew(context: Context, worker: str, seconds: int, tokens: Collection[str]) -> set[str]:
+    """Extend those of a worker's leases that it is at work under; returns the tokens that are still its own.
+
+    One that a failure left behind runs out, and its work is taken up again.
+    """
     with context.database.write() as connection:
-        connection.execute(t.update().where(t.c.worker == worker).values(until=now(context) + seconds * 1000))
+        mine = (t.c.worker == worker) & t.c.token.in_(tokens)
+        connection.execute(t.update().where(mine).values(until=now(context) + seconds * 1000))
         return set(connection.execute(sa.select(t.c.token).where(t.c.worker == worker)).scalars())
 
 

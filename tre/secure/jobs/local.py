@@ -26,10 +26,13 @@ PATIENCE = 60.0
 
 
 class Local:
-    """`folder`: where warm sandboxes have their folders until they become an attempt's; on the attempts' file system."""
+    """`folder`: where warm sandboxes have their folders until they become an attempt's; on the attempts' file system.
 
-    def __init__(self, folder: Path) -> None:
-        self._home = folder
+    `worker`: by whose name others know them, should it end without a word (`sweep`).
+    """
+
+    def __init__(self, folder: Path, worker: str = "nobody") -> None:
+        self._home, self._worker = folder, worker
         self._warm: tuple[Path, Limits, Opened] | None = None
 
     def prepare(self, limits: Limits) -> None:
@@ -38,7 +41,7 @@ class Local:
         # Without mounts a sandbox knows its folder by its name, which a warm one's is yet to get.
         if self._warm is not None or limits.isolation is not Isolation.FULL:
             return
-        folder = self._home / f"warm-{secrets.token_hex(8)}"
+        folder = self._home / f"warm-{self._worker}-{secrets.token_hex(8)}"
         _make(folder)
         try:
             self._warm = folder, limits, sandbox.start(_box(folder, limits, warm=True))
@@ -74,6 +77,12 @@ class Local:
             (folder, _, opened), self._warm = self._warm, None
             opened.close()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path, worker: str) -> None:
+    """Remove what a worker that is gone had ready; its sandboxes ended with it."""
+    for left in folder.glob(f"warm-{worker}-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _make(folder: Path) -> None:

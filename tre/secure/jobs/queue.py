@@ -141,25 +141,30 @@ class Queue:
     def withdraw(self, *, person: str, job: str) -> None:
         """Take it back, at every state before something is read for its statistics: what was reserved is given back.
 
-        Whoever is at work on it stops. Raises Conflict once it has ended or is being released.
+        Whoever is at work on it stops. Raises Conflict once it has ended or is being released; for what no person
+        decides from its confirmation on, as the answer would tell to the moment when the release before it was done.
         """
         with self.context.database.write() as connection:
-            before = Job(self.row(connection, job).state)
+            row = self.row(connection, job)
+            before = Job(row.state)
             if before in (Job.REHEARSING, Job.PLANNED):
                 self.move(connection, job, before, Job.WITHDRAWN, who=Actor.RESEARCHER, person=person)
             else:
-                self._withdraw_release(connection, job, person)
+                self._withdraw_release(connection, row, person)
                 if before in (Job.QUEUED, Job.RUNNING):
                     self.move(connection, job, before, Job.CANCELLED, who=Actor.RESEARCHER, person=person)
             leases.drop_job(connection, job)
             block_store.forget(connection, job)
             self.publish(connection, job, Stage.WITHDRAWN, at_once=True)
 
-    def _withdraw_release(self, connection: sa.Connection, job: str, person: str) -> None:
+    def _withdraw_release(self, connection: sa.Connection, job: sa.Row[Any], person: str) -> None:
         r, at = tables.releases, self.context.now()
-        row = connection.execute(sa.select(r).where(r.c.job == job)).first()
+        row = connection.execute(sa.select(r).where(r.c.job == job.id)).first()
         late = Conflict("state_changed", "It is too late to withdraw this job.", "See how it ends: tre job ID")
-        if row is None:
+        # Until an estimate over blocks is due nothing of it is drawn, by the clock alone.
+        times = block_store.schedule_of(connection, str(job.id))
+        early = times is not None and self.context.seconds() < times.due
+        if row is None or (Plan.model_validate_json(job.plan).automatic and not early):
             raise late
         try:
             step = lifecycle.step(lifecycle.RELEASE, Release(row.state), Release.WITHDRAWN, Actor.RESEARCHER)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,6 +34,8 @@ from tre.secure.release.planning import need_allowed
 
 log = logging.getLogger("tre.worker")
 Row = sa.Row[Any]
+# Before a release that could not be taken on is tried again.
+ASIDE_SECONDS = 60.0
 
 
 @functools.lru_cache(maxsize=1024)
@@ -50,6 +53,7 @@ class Releases:
     def __init__(self, context: Context, queue: Queue, check: Check, bundler: Bundler, claims: Claims) -> None:
         self.context, self.queue, self.check = context, queue, check
         self.bundler, self.claims = bundler, claims
+        self._aside: dict[str, float] = {}
 
     def step(self, lane: Lane) -> bool:
         """Take one release a step on, if one waits for neither people nor a run."""
@@ -62,6 +66,9 @@ class Releases:
                 self._advance(release, lease)
             except Conflict:  # taken over, or withdrawn
                 log.info("the release %s is no longer ours", release.id)
+            except Exception as error:  # set aside for a while: the others do not wait behind it
+                log.error("the release %s cannot be taken on: %s", release.id, fault(error))
+                self._aside[str(release.id)] = time.monotonic() + ASIDE_SECONDS
             finally:
                 with self.context.database.write() as connection:
                     leases.drop(connection, lease)
@@ -69,6 +76,8 @@ class Releases:
 
     def _ready(self, connection: sa.Connection, release: Row) -> bool:
         """What is let out by people goes to them at once; an estimate over blocks goes on at its moment, never before."""
+        if time.monotonic() < self._aside.get(str(release.id), 0.0):
+            return False
         job = self.queue.row(connection, str(release.job))
         times = block_store.schedule_of(connection, str(release.job))
         if times is not None and (release.state != Release.CHECKING or _automatic(str(job.plan))):
@@ -96,11 +105,15 @@ class Releases:
 
     def _release(self, release: str, lease: Lease, plan: Plan, policies: Policies) -> None:
         """Charge, draw, store, bundle, sign: then the desk may see it, from the next tick."""
+
+        def hold(connection: sa.Connection) -> None:
+            leases.need(connection, lease)
+
         try:
             with self.context.database.read() as connection:
                 need_allowed(connection, plan)
-            self.check.run(release, plan, policies, hold=lambda connection: leases.need(connection, lease))
-            bundle = self.bundler.build(release, plan, policies)
+            self.check.run(release, plan, policies, hold=hold)
+            bundle = self.bundler.build(release, plan, policies, hold=hold)
         except Conflict as conflict:
             if conflict.code == "lease_lost":
                 raise

@@ -70,6 +70,9 @@ def run(
     Raises what the engine raises: AttemptLost, SandboxError.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    # Of attempts whose worker was killed: nobody hears them, and no rows stay behind for them.
+    for left in folder.parent.glob("*/data"):
+        shutil.rmtree(left, ignore_errors=True)
 
     def fill(folder: Path) -> None:
         (folder / "in" / "notebook.ipynb").write_bytes(notebook)

@@ -22,7 +22,7 @@ from tre.secure.data.registry import Registry
 from tre.secure.database import tables
 from tre.secure.jobs import ended, leases, runner
 from tre.secure.jobs.claims import Claims
-from tre.secure.jobs.engine import AttemptLost
+from tre.secure.jobs.engine import AttemptLost, NeverBegan
 from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Lease
 from tre.secure.jobs.queue import Queue
@@ -32,6 +32,8 @@ from tre.secure.release.planning import Planner, need_allowed
 
 log = logging.getLogger("tre.worker")
 Row = sa.Row[Any]
+# A scheduler that does not answer is asked again after this.
+PAUSE_SECONDS = 5.0
 
 
 class Runs:
@@ -63,6 +65,11 @@ class Runs:
             try:
                 ran = self._run(job, plan, lane, folder)
                 how, diagnostics = ran.how, ran.diagnostics
+            except NeverBegan as never:
+                log.error("the run of %s could not begin, and is tried again: %s", job.id, never)
+                self.queue.run_again(lease, counts=False)
+                lane.cancelled.wait(PAUSE_SECONDS)
+                return
             except AttemptLost as lost:
                 log.error("attempt %s of the run of %s was lost: %s", job.attempt, job.id, lost)
                 self.queue.run_again(lease)
@@ -106,4 +113,6 @@ class Runs:
             leases.need(connection, lease)
             policies = policy_files.by_digest(connection, plan.policy)
             release = connection.execute(sa.select(t.c.id).where(t.c.job == job.id)).scalar_one()
-        outputs.collect(self.context, ran, release, plan, policies)
+        outputs.collect(
+            self.context, ran, release, plan, policies, hold=lambda connection: leases.need(connection, lease)
+        )

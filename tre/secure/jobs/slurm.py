@@ -24,7 +24,7 @@ from pathlib import Path
 from tre.errors import SandboxError
 from tre.rules.policy import SlurmEngine
 from tre.secure.jobs.box import Limits
-from tre.secure.jobs.engine import PARTS, Attempt, AttemptLost
+from tre.secure.jobs.engine import PARTS, Attempt, AttemptLost, NeverBegan
 from tre.secure.jobs.node import MARK, ORDER, OUTCOME
 from tre.secure.jobs.running import Ended, Outcome
 
@@ -120,9 +120,9 @@ class Slurm:
         attempt.fill(attempt.folder)
         try:
             number = self.cluster.submit(name, attempt.folder, token, attempt.limits)
-        except AttemptLost:
+        except AttemptLost as lost:
             self._never(attempt.folder, name)
-            raise
+            raise NeverBegan(str(lost)) from None
         return self._watch(attempt, token, number, cancelled)
 
     def _end_earlier(self, folder: Path) -> None:
@@ -130,7 +130,11 @@ class Slurm:
         for order in folder.parent.glob(f"*/{ORDER}"):
             earlier = order.parent
             if earlier != folder and not (earlier / OUTCOME).exists():
-                self._never(earlier, _name(json.loads(order.read_text())["token"]))
+                try:
+                    name = _name(json.loads(order.read_text())["token"])
+                except ValueError:  # its worker was killed while it wrote this, and so before it sent anything
+                    continue
+                self._never(earlier, name)
 
     def _never(self, folder: Path, name: str) -> None:
         """It may have been taken all the same: whatever has this name is ended, and what has not begun never will."""

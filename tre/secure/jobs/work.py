@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from tre.secure.jobs.engine import Engine
@@ -62,10 +62,16 @@ class Lane:
             with self._guard:
                 self._lease = None
 
-    def lose(self, still: set[str]) -> None:
-        """End the work whose lease is not among these tokens."""
+    @property
+    def token(self) -> str | None:
+        """Of the lease that it is at work under."""
         with self._guard:
-            if self._lease is not None and self._lease.token not in still:
+            return self._lease.token if self._lease is not None else None
+
+    def lose(self, lost: Collection[str]) -> None:
+        """End the work whose lease is among these tokens."""
+        with self._guard:
+            if self._lease is not None and self._lease.token in lost:
                 self.cancelled.set()
 
     def _run(self) -> None:

@@ -61,12 +61,12 @@ class Worker:
     def start(self) -> None:
         self.claims.recover()
         area, jobs = self._area(), self.context.area.folder("jobs")
-        rules = area.queue if area else QueueRules()
-        self._add("release", 1, self.releases.step, lambda: Local(jobs))
-        self._add("rehearsal", rules.rehearsals, self.rehearsals.step, lambda: Local(jobs))
-        self._add("run", rules.runs, self.runs.step, for_runs(area.engine if area else LocalEngine(), jobs))
+        rules, name = area.queue if area else QueueRules(), self.presence.name
+        self._add("release", 1, self.releases.step, lambda: Local(jobs, name))
+        self._add("rehearsal", rules.rehearsals, self.rehearsals.step, lambda: Local(jobs, name))
+        self._add("run", rules.runs, self.runs.step, for_runs(area.engine if area else LocalEngine(), jobs, name))
         # Apart from runs, whose length is theirs to choose: it must not move the slots of blocks.
-        self._add("blocks", 1, self.blocks.step, lambda: Local(jobs))
+        self._add("blocks", 1, self.blocks.step, lambda: Local(jobs, name))
         self._pulse.start()
         for lane in self._lanes:
             lane.thread.start()
@@ -98,16 +98,18 @@ class Worker:
         renewed = 0.0
         while not self._stop.wait(PULSE_SECONDS):
             try:
-                self.claims.recover()
                 area = self._area()
                 seconds = (area.queue if area else QueueRules()).lease_seconds
+                # Before the database is asked: what a lane takes after that is not in its answer, and not lost.
+                held = {token for lane in self._lanes if (token := lane.token) is not None}
                 if time.monotonic() >= renewed + seconds / 3:
-                    still = leases.renew(self.context, self.presence.name, seconds)
+                    still = leases.renew(self.context, self.presence.name, seconds, held)
                     renewed = time.monotonic()
                 else:
                     still = leases.mine(self.context, self.presence.name)
                 for lane in self._lanes:
-                    lane.lose(still)
+                    lane.lose(held - still)
+                self.claims.recover()  # after its own: a machine that slept goes on with what nobody took
             except Exception as error:
                 log.error("the pulse failed: %s", fault(error))
 

@@ -29,6 +29,7 @@ from tre.secure import audit, ledger
 from tre.secure.context import Context
 from tre.secure.database import tables
 from tre.secure.jobs import block_store, ended
+from tre.secure.jobs.leases import Hold
 from tre.secure.release import outputs
 from tre.secure.release.planning import Planner
 from tre.secure.settings import AreaFolder
@@ -40,15 +41,25 @@ class Bundler:
         self.context = context
         self.planner = planner
 
-    def build(self, release: str, plan: Plan, policies: Policies) -> str:
-        """Write the bundle's folder, whole or not at all; returns the receipt's digest. Safe to call again."""
+    def build(self, release: str, plan: Plan, policies: Policies, *, hold: Hold) -> str:
+        """Write the bundle's folder, whole or not at all; returns the receipt's digest. Safe to call again.
+
+        It gets its name in a transaction that `hold` is asked in: what was published is never written again.
+        """
         with self.context.database.read() as connection:
             files, statement = self._content(connection, release, plan, policies)
         statement["files"] = receipts.file_digests(files)
         signature = self.context.area.sign(receipts.signed_bytes(statement))
         receipt = {"statement": statement, "key": self.context.area.public_key, "signature": signature}
         files[receipts.RECEIPT] = canonical_json(receipt)
-        _write(self.folder(release), files)
+        part = _write(self.folder(release), files)
+        try:
+            with self.context.database.write() as connection:
+                hold(connection)
+                shutil.rmtree(self.folder(release), ignore_errors=True)
+                part.rename(self.folder(release))
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
         return digest(receipt)
 
     def commitment(self, release: str) -> str:
@@ -236,11 +247,11 @@ def _csv(table: Table) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _write(target: Path, files: dict[str, bytes]) -> None:
+def _write(target: Path, files: dict[str, bytes]) -> Path:
+    """Beside it, by a name of its own, which is returned."""
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     for name, content in files.items():
         path = part / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
+    return part

@@ -16,7 +16,8 @@ from tre.rules.policy import Policies
 from tre.secure import ledger
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
-from tre.secure.release.estimates import Estimates, Hold, Report
+from tre.secure.jobs.leases import Hold
+from tre.secure.release.estimates import Estimates, Report
 from tre.statistics.aggregate import open_rows
 from tre.statistics.kinds import Reference
 from tre.statistics.prepare import Prepared, prepare

@@ -19,13 +19,12 @@ from tre.rules.policy import Isolation, Measure, Policies
 from tre.secure import ledger
 from tre.secure.context import Context
 from tre.secure.jobs import block_store
+from tre.secure.jobs.leases import Hold
 from tre.statistics import blocks_combine as combining
 from tre.statistics.blocks import Aggregator, Estimate
 from tre.statistics.noise import OPENDP, Z_GAUSSIAN, Z_LAPLACE
 
 Report = Callable[[str, str], None]
-# Called in each transaction that moves a charge; raises Conflict where another worker has taken the release over.
-Hold = Callable[[sa.Connection], None]
 
 # Of the twin's blocks, by estimate: how much each of its numbers differs, and how far it is from the whole twin's.
 Told = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]

@@ -10,8 +10,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import secrets
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -22,6 +24,7 @@ from tre.rules.disclosure import Finding
 from tre.rules.policy import Disclosure, Policies
 from tre.secure.context import Context
 from tre.secure.database import tables
+from tre.secure.jobs.leases import Hold
 from tre.secure.jobs.runner import Ran
 from tre.secure.release import executed
 
@@ -29,16 +32,18 @@ MAX_PIXELS = 20_000_000
 MAX_CELLS = 200_000
 
 
-def collect(context: Context, ran: Ran | None, release: str, plan: Plan, policies: Policies) -> None:
-    """Store each planned output (or its absence) and its findings, and the executed notebook. Safe to call again."""
-    executed.keep(context, ran, release, plan)
+def collect(context: Context, ran: Ran | None, release: str, plan: Plan, policies: Policies, *, hold: Hold) -> None:
+    """Store each planned output (or its absence) and its findings, and the executed notebook. Safe to call again.
+
+    All of it takes effect in one transaction that `hold` is asked in: people may have approved what another worker left.
+    """
     rows = []
     for position, item in enumerate(plan.outputs):
         content = _content(ran, item)
         sha256 = None
         if content is not None:
             sha256 = digest_bytes(content)
-            (context.area.folder("outputs") / sha256).write_bytes(content)
+            _keep(context.area.folder("outputs") / sha256, content)
         findings = judge(item.kind, content, thresholds(policies, plan.project), _identifiers(policies, plan.project))
         found = json.dumps([{"rule": f.rule, "verdict": f.verdict.value, "message": f.message} for f in findings])
         rows.append(
@@ -48,9 +53,18 @@ def collect(context: Context, ran: Ran | None, release: str, plan: Plan, policie
             }
         )  # fmt: skip
     with context.database.write() as connection:
+        hold(connection)
+        executed.keep(context, ran, release, plan)
         connection.execute(tables.outputs.delete().where(tables.outputs.c.release == release))
         if rows:
             connection.execute(tables.outputs.insert(), rows)
+
+
+def _keep(place: Path, content: bytes) -> None:
+    """Whole or not at all: another release may have the same output, and be read at this moment."""
+    part = place.with_suffix(f".{secrets.token_hex(4)}.part")
+    part.write_bytes(content)
+    part.replace(place)
 
 
 def stored(connection: sa.Connection, release: str) -> list[sa.Row[tuple[object, ...]]]:
