@@ -170,7 +170,7 @@ def sandbox(monkeypatch, clock):
             self.runs, self.does = [], lambda _number, outbox: claim(outbox, {"age": [40 + _number]})
 
         def run(self, folder, *, manifest, files, limits, **_):
-            number = int(folder.name.removeprefix("run-"))
+            number = int((folder.parent if folder.name == "box" else folder).name.removeprefix("run-"))
             rows = {name: pq.read_table(path).num_rows for name, path in files.items()}
             self.runs.append((number, clock.time.timestamp(), manifest, rows, limits))
             (folder / "out").mkdir(parents=True)

@@ -145,7 +145,8 @@ class Blocks:
     def _block(
         self, number: int, job: Row, plan: Plan, blocks: BlockPlan, manifest: Manifest, folder: Path, lease: Lease, lane: Lane
     ) -> None:  # fmt: skip
-        own, engine, claimed = folder / f"run-{number}", Local(folder), None
+        # Alone in its folder: a runner removes what other attempts beside it have left.
+        own, engine, claimed = folder / f"run-{number}" / "box", Local(folder), None
         try:
             ran = runner.run(
                 own, manifest=manifest, engine=engine, cancelled=lane.cancelled, limits=limits(blocks),
@@ -157,7 +158,7 @@ class Blocks:
             log.error("a block of %s failed: %s", job.id, fault(error))
         finally:
             engine.close()
-            shutil.rmtree(own, ignore_errors=True)
+            shutil.rmtree(own.parent, ignore_errors=True)
         if not lane.cancelled.is_set():
             self._keep(number, str(job.id), block_store.places(plan, claimed), lease)
 
