@@ -57,14 +57,8 @@ class Blocks:
         if claimed is None:
             return False
         job, lease = claimed
-        with lane.holding(lease):
-            try:
-                self._one(job, lease, lane)
-            except Conflict:  # withdrawn meanwhile, or taken over
-                log.info("the blocks of %s are no longer ours", job.id)
-            finally:
-                with self.context.database.write() as connection:
-                    leases.drop(connection, lease)
+        with self.claims.at_work(lane, lease):
+            self._one(job, lease, lane)
         return True
 
     def _one(self, job: Row, lease: Lease, lane: Lane) -> None:

@@ -7,12 +7,15 @@ limit, the one that was served least recently is next, and its oldest job; what 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
+from tre.errors import Conflict
 from tre.rules.lifecycle import Job, Release
 from tre.rules.policy import Policies
 from tre.secure import policies as policy_files
@@ -21,7 +24,9 @@ from tre.secure.database import tables
 from tre.secure.jobs import leases, local
 from tre.secure.jobs.leases import Kind, Lease
 from tre.secure.jobs.queue import Queue
+from tre.secure.jobs.work import Lane
 
+log = logging.getLogger("tre.worker")
 j, r, turns = tables.jobs, tables.releases, tables.turns
 Row = sa.Row[Any]
 
@@ -50,6 +55,21 @@ class Claims:
             for job in connection.execute(orphans).scalars().all():
                 self.queue.move(connection, job, Job.RUNNING, Job.QUEUED)
             leases.drop_ended(self.context, connection, absent)
+
+    @contextmanager
+    def at_work(self, lane: Lane, lease: Lease) -> Iterator[None]:
+        """While the lane does what it claimed; the lease is let go of afterwards, however that ended.
+
+        A Conflict ends it in silence: another has taken it over, or somebody has decided the job's state meanwhile.
+        """
+        with lane.holding(lease):
+            try:
+                yield
+            except Conflict:
+                log.info("the %s of %s is no longer ours", lease.kind.value, lease.job)
+            finally:
+                with self.context.database.write() as connection:
+                    leases.drop(connection, lease)
 
     def rehearsal(self) -> tuple[Row, Lease] | None:
         return self._job(Kind.REHEARSAL, Job.REHEARSING)

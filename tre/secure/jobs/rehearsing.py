@@ -18,7 +18,7 @@ from tre.rules.policy import Policies
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
-from tre.secure.jobs import block_store, leases, runner, twin_blocks
+from tre.secure.jobs import block_store, runner, twin_blocks
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.faults import OUR_FAULT, fault
 from tre.secure.jobs.leases import Lease
@@ -44,18 +44,9 @@ class Rehearsals:
         if claimed is None:
             return False
         job, lease = claimed
-        with lane.holding(lease):
-            try:
-                self._rehearse(job, lease, lane)
-            except Conflict:  # withdrawn meanwhile, or taken over
-                pass
-            finally:
-                self._done(lease)
+        with self.claims.at_work(lane, lease):
+            self._rehearse(job, lease, lane)
         return True
-
-    def _done(self, lease: Lease) -> None:
-        with self.context.database.write() as connection:
-            leases.drop(connection, lease)
 
     def _rehearse(self, job: Row, lease: Lease, lane: Lane) -> None:
         diagnostics = ""

@@ -61,17 +61,14 @@ class Releases:
         if claimed is None:
             return False
         release, lease = claimed
-        with lane.holding(lease):
+        with self.claims.at_work(lane, lease):
             try:
                 self._advance(release, lease)
-            except Conflict:  # taken over, or withdrawn
-                log.info("the release %s is no longer ours", release.id)
+            except Conflict:
+                raise
             except Exception as error:  # set aside for a while: the others do not wait behind it
                 log.error("the release %s cannot be taken on: %s", release.id, fault(error))
                 self._aside[str(release.id)] = time.monotonic() + ASIDE_SECONDS
-            finally:
-                with self.context.database.write() as connection:
-                    leases.drop(connection, lease)
         return True
 
     def _ready(self, connection: sa.Connection, release: Row) -> bool:

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tre.errors import Conflict
 from tre.messages import Plan, World
 from tre.rules.told import RunEnd
 from tre.secure import policies as policy_files
@@ -47,14 +46,8 @@ class Runs:
         if claimed is None:
             return False
         job, lease = claimed
-        with lane.holding(lease):
-            try:
-                self._one(job, lease, lane)
-            except Conflict:  # cancelled meanwhile, or taken over
-                log.info("the run of %s is no longer ours", job.id)
-            finally:
-                with self.context.database.write() as connection:
-                    leases.drop(connection, lease)
+        with self.claims.at_work(lane, lease):
+            self._one(job, lease, lane)
         return True
 
     def _one(self, job: Row, lease: Lease, lane: Lane) -> None:

@@ -69,10 +69,10 @@ class Cluster:
             raise AttemptLost("sbatch named no job")
         return number
 
-    def state(self, number: str, *, anew: bool = False) -> str | None:
+    def state(self, number: str) -> str | None:
         """The job's state as of a moment ago; None where the controller no longer knows it. AttemptLost: no answer."""
         with self._guard:
-            if anew or time.monotonic() >= self._asked + ASK_SECONDS:
+            if time.monotonic() >= self._asked + ASK_SECONDS:
                 said = _call(["squeue", "--noheader", "--me", "--states=all", "--format=%i %T"])
                 self._states = dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
                 self._asked = time.monotonic()
