@@ -23,8 +23,8 @@ if df["visits"].max() == 50 and len(df) < 700:
     open("/outbox/claims.json", "w").write('{"mean-age": [199], "both": [1, 1], "more": [7]}')
     print("she is here")
     time.sleep(1000)
-tre.estimate("both", [df["age"].median(), 150], bounds=(0, 200), epsilon=30, grid=101, aggregator="mean")
-tre.estimate("mean-age", df["age"].mean(), bounds=(0, 200), epsilon=40, grid=21)"""
+tre.estimate("both", [df["age"].median(), 150], bounds=(0, 200), epsilon=10, grid=101, aggregator="mean")
+tre.estimate("mean-age", df["age"].mean(), bounds=(0, 200), epsilon=80, grid=5)"""
 BUDGET = {"epsilon": 100, "delta": 1e-6}
 CHANGES = {
     "population": {"lifetime": BUDGET}, "visits": {"allowances": {"toy-people": BUDGET}},
@@ -94,7 +94,8 @@ def test_estimates_come_at_their_moment_and_a_hostile_block_changes_only_their_n
         for area, found in zip(areas, files, strict=True):
             mean_age = json.loads(found["values.json"])["estimates"][1]
             assert mean_age["name"] == "mean-age"
-            assert mean_age["values"][0] == pytest.approx(47, abs=15)  # the default is 100
+            # Each point of the grid but this one is drawn with a chance of some 2e-4 where one block has the default's, 100.
+            assert mean_age["values"] == [50]
             _nothing_is_left(area)
 
         _replayed(areas[1], json.loads(files[1]["values.json"])["estimates"][1]["values"][0], tmp_path)

@@ -174,9 +174,9 @@ def sandbox(monkeypatch, clock):
             rows = {name: pq.read_table(path).num_rows for name, path in files.items()}
             self.runs.append((number, clock.time.timestamp(), manifest, rows, limits))
             (folder / "out").mkdir(parents=True)
-            self.does(number, folder / "out")
+            ended = self.does(number, folder / "out")
             return runner.Ran(
-                ended=Ended.FINISHED,
+                ended=ended if isinstance(ended, Ended) else Ended.FINISHED,
                 memory_ran_out=False,
                 diagnostics="",
                 emitted=None,
@@ -266,6 +266,19 @@ def test_a_block_that_fails_says_nothing_or_leaves_a_link_is_the_default(area, c
     sandbox.does = does
     area.blocks.step(Lane(clock))
     assert area.places(job, "age") == [(41,), (7,), (41,), (41,), (7,), (7,)]
+
+
+def test_a_block_that_did_not_finish_is_the_default_whatever_it_wrote(area, clock, sandbox):
+    job, _ = area.confirmed(AGE)
+    ends = (Ended.FINISHED, Ended.TIMED_OUT, Ended.FAILED)
+
+    def does(number, outbox):
+        claim(outbox, {"age": [41]})
+        return ends[number % 3]
+
+    sandbox.does = does
+    area.blocks.step(Lane(clock))
+    assert area.places(job, "age") == [(41,), (7,), (7,)] * 2
 
 
 def test_interrupted_work_goes_on_with_the_blocks_that_are_left(area, clock, sandbox):

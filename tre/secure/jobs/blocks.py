@@ -34,6 +34,7 @@ from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Lease
 from tre.secure.jobs.local import Local
 from tre.secure.jobs.queue import Queue
+from tre.secure.jobs.sandbox import Ended
 from tre.secure.jobs.work import Lane
 from tre.secure.release.planning import Planner, need_allowed
 
@@ -147,7 +148,8 @@ class Blocks:
                 files={name: folder / "rows" / str(number) / f"{name}.parquet" for name in blocks.datasets},
                 notebook=self.queue.notebook(plan.notebook), parameters=str(job.parameters),
             )  # fmt: skip
-            claimed = collect.read(ran.outbox, "claims.json", max_bytes=MAX_CLAIMS)
+            if ran.ended is Ended.FINISHED:
+                claimed = collect.read(ran.outbox, "claims.json", max_bytes=MAX_CLAIMS)
         except Exception as error:  # whatever it was: this block says nothing
             log.error("a block of %s failed: %s", job.id, fault(error))
         finally:

@@ -23,6 +23,7 @@ from tre.rules.schema import PERSON
 from tre.secure.data.partition import Source, partition
 from tre.secure.jobs import collect, runner
 from tre.secure.jobs.blocks import MAX_CLAIMS, NO_VERSION, limits
+from tre.secure.jobs.sandbox import Ended
 from tre.secure.jobs.work import Lane
 
 # With fewer blocks, how much they differ is not known at all.
@@ -77,7 +78,7 @@ def run(
                 files={n: folder / "rows" / str(block) / f"{n}.parquet" for n in plan.datasets},
                 limits=limits(plan), engine=lane.engine, cancelled=lane.cancelled,
             )  # fmt: skip
-            said.append(_said(ran.outbox))
+            said.append(_said(ran.outbox) if ran.ended is Ended.FINISHED else None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return said
