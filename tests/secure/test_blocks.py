@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tests.journey.conftest import notebook, policies, write_data, write_policies
 from tre.errors import RequestError
 from tre.messages import Emitted, EmittedEstimate, World
-from tre.rules.ledger import Charge
+from tre.rules.ledger import AccountKind, Charge
 from tre.rules.lifecycle import Job, Release
 from tre.secure import ledger
 from tre.secure import policies as policy_files
@@ -409,6 +409,26 @@ def test_the_same_estimate_is_the_same_release_and_another_notebook_or_k_is_anot
     assert [e.replayed for e in area.plan((AGE[0], {**AGE[1], "default": 8})).estimates] == [False]
     area.notebook = "0" * 64
     assert [e.replayed for e in area.plan(AGE).estimates] == [False]
+
+
+def test_a_charge_that_was_not_needed_counts_until_the_next_tick(area, clock, sandbox):
+    """Else a desk that asks for its budget again and again would see when, to the second, the work on real rows was done."""
+    first, second = (area.confirmed(AGE) for _ in range(2))
+
+    def used(at):
+        with area.context.database.read() as connection:
+            return ledger.used(connection, AccountKind.PROJECT, "toy-people", "visits", at=at)[0]
+
+    both = used(area.context.now())
+    for job, release in (first, second):
+        clock.time = max(clock.time, datetime.fromtimestamp(area.times(job).due + 1, UTC))
+        assert released(area, release) == Release.RELEASED
+    assert [e.state for e in area.entries(second[1])] == [Charge.RETURNED]
+    assert used(area.context.now()) == both
+    clock.pass_(58)
+    assert used(area.context.now()) == both
+    clock.pass_(1)
+    assert used(area.context.now()) == both // 2
 
 
 def test_a_job_that_is_withdrawn_gives_back_its_charge_and_forgets_its_blocks(area, clock, sandbox):

@@ -77,8 +77,9 @@ def _account(
 def used(
     connection: sa.Connection, kind: AccountKind, population: str, project: str | None, *, at: str
 ) -> tuple[int, int]:
-    """What counts against an account: its units, and those of delta."""
-    which = [t.c.population == population, t.c.state.in_(COUNTS)]
+    """What counts against an account at that time: its units, and those of delta."""
+    counts = t.c.state.in_(COUNTS) | ((t.c.state == Charge.RETURNED) & (t.c.ended_at > at))
+    which = [t.c.population == population, counts]
     if kind in (AccountKind.PROJECT, AccountKind.PROJECT_YEAR):
         which.append(t.c.project == project)
     if kind.yearly:
@@ -153,7 +154,7 @@ def store(connection: sa.Connection, entry: int, value: str, *, at: str) -> None
 
 
 def give_back(connection: sa.Connection, entry: int, *, at: str) -> None:
-    """A reservation whose rows were never read."""
+    """A reservation whose rows were never read. It counts until `at`: the next tick, where the present tells of the work."""
     _move(connection, entry, Charge.RESERVED, state=Charge.RETURNED, ended_at=at)
 
 

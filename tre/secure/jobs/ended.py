@@ -7,7 +7,6 @@ that of those in force. Nothing else of a run's end is read by what answers a de
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,6 +17,7 @@ from tre.rules.lifecycle import Job
 from tre.rules.policy import Policies
 from tre.rules.told import FailureTold, RunEnd
 from tre.secure import policies as policy_files
+from tre.secure import ticks
 from tre.secure.database import tables
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ t = tables.run_ends
 def close(queue: Queue, connection: sa.Connection, job: str, how: RunEnd, diagnostics: str) -> None:
     """A running job gets its final state, and its class is kept."""
     queue.move(connection, job, Job.RUNNING, STATES[how], diagnostics=diagnostics)
-    tick = policy_files.current(connection).area.tick_seconds
-    from_ = (math.floor(queue.context.seconds() / tick) + 1) * tick
+    from_ = ticks.following(queue.context, connection)
     connection.execute(t.delete().where(t.c.job == job))
     connection.execute(t.insert().values(job=job, how=how.value, told_from=from_))
 

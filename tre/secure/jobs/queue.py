@@ -20,7 +20,7 @@ from tre.rules import notebook as notebooks
 from tre.rules.canonical import digest
 from tre.rules.lifecycle import Actor, Job, Release
 from tre.rules.policy import Policies
-from tre.secure import audit, ledger
+from tre.secure import audit, ledger, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -212,9 +212,7 @@ class Queue:
 
     def publish(self, connection: sa.Connection, job: str, stage: Stage, *, at_once: bool = False) -> None:
         """Let the desk see `stage` from the next tick on (at once for what depends on the twin alone)."""
-        now = self.context.seconds()
-        tick = policy_files.current(connection).area.tick_seconds
-        from_ = math.floor(now) if at_once else (math.floor(now / tick) + 1) * tick
+        from_ = math.floor(self.context.seconds()) if at_once else ticks.following(self.context, connection)
         connection.execute(tables.published.insert().values(job=job, stage=stage, visible_from=from_))
 
     def visible(self, connection: sa.Connection, job: str) -> tuple[Stage, int]:

@@ -18,7 +18,7 @@ from tre.messages import Plan, Stage
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Job, Release
 from tre.rules.policy import Policies
-from tre.secure import ledger
+from tre.secure import ledger, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.jobs import block_store, leases
@@ -132,7 +132,9 @@ class Releases:
             leases.need(connection, lease)
             for entry in ledger.entries(connection, release):
                 if entry.state == Charge.RESERVED:
-                    ledger.give_back(connection, int(entry.id), at=at)
+                    ledger.give_back(
+                        connection, int(entry.id), at=ticks.stamp(ticks.following(self.context, connection))
+                    )
                 elif entry.state == Charge.SPENT:
                     ledger.lose(connection, int(entry.id), at=at)
             block_store.forget(connection, lease.job)

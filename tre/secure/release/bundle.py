@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import secrets
 import shutil
 from pathlib import Path
@@ -25,7 +24,7 @@ from tre.rules.accounting import epsilon_of
 from tre.rules.canonical import canonical_json, digest
 from tre.rules.ledger import Charge
 from tre.rules.policy import Policies
-from tre.secure import audit, ledger
+from tre.secure import audit, ledger, ticks
 from tre.secure.context import Context
 from tre.secure.database import tables
 from tre.secure.jobs import block_store, ended
@@ -86,7 +85,7 @@ class Bundler:
         statement: dict[str, Any] = {
             "version": 1,
             "release": release,
-            "released": self._tick(policies),
+            "released": ticks.stamp(ticks.following(self.context, connection)),
             "area": policies.area.title,
             "controller": policies.area.controller,
             "project": plan.project,
@@ -164,14 +163,6 @@ class Bundler:
         for name in {r.request.dataset for r in plan.requests} | set(plan.blocks.datasets if plan.blocks else ()):
             files[f"datasets/{name}.json"] = canonical_json(infos[name].model_dump(mode="json"))
         return files
-
-    def _tick(self, policies: Policies) -> str:
-        """The next tick: the moment a desk may see the release, and no closer to the work's own time."""
-        from datetime import UTC, datetime
-
-        tick = policies.area.tick_seconds
-        at = (math.floor(self.context.seconds() / tick) + 1) * tick
-        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _statistic(

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from tre.messages import DatasetInfo, Plan, PlannedRequest, Released
 from tre.rules.ledger import Charge
 from tre.rules.policy import Policies
-from tre.secure import ledger
+from tre.secure import ledger, ticks
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.jobs.leases import Hold
@@ -80,7 +80,7 @@ class Check:
         with database.write() as connection:
             hold(connection)
             if ledger.stored(connection, project=project, version=version, digest=planned.digest) is not None:
-                ledger.give_back(connection, entry, at=self.context.now())
+                ledger.give_back(connection, entry, at=ticks.stamp(ticks.following(self.context, connection)))
                 return
             ledger.spend(connection, entry, at=self.context.now())
         try:

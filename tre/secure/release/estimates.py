@@ -16,7 +16,7 @@ from tre.errors import RequestError
 from tre.messages import BlockPlan, DatasetInfo, Emitted, Parameter, Plan, PlannedEstimate, ReleasedEstimate
 from tre.rules.canonical import digest
 from tre.rules.policy import Isolation, Measure, Policies
-from tre.secure import ledger
+from tre.secure import ledger, ticks
 from tre.secure.context import Context
 from tre.secure.jobs import block_store
 from tre.secure.jobs.leases import Hold
@@ -215,7 +215,7 @@ class Estimates:
         with database.write() as connection:
             hold(connection)
             if ledger.stored(connection, project=plan.project, version=version, digest=planned.digest) is not None:
-                ledger.give_back(connection, entry, at=self.context.now())
+                ledger.give_back(connection, entry, at=ticks.stamp(ticks.following(self.context, connection)))
                 return
             ledger.spend(connection, entry, at=self.context.now())
         try:

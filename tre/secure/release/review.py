@@ -19,7 +19,7 @@ from tre.rules.canonical import digest_bytes
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Actor, Release
 from tre.rules.policy import Policies
-from tre.secure import audit, ledger
+from tre.secure import audit, ledger, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -159,7 +159,7 @@ class Desk:
         """A decision against: what was reserved, and never read, is given back, and the desk is told at the next tick."""
         for entry in ledger.entries(connection, release):
             if entry.state == Charge.RESERVED:
-                ledger.give_back(connection, int(entry.id), at=self.context.now())
+                ledger.give_back(connection, int(entry.id), at=ticks.stamp(ticks.following(self.context, connection)))
         block_store.forget(connection, row(connection, release).job)
         self.queue.publish(connection, row(connection, release).job, stage)
 
