@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from tre.messages import DecisionKind
+
 from .conftest import ASK, BIN, Area, notebook
 
 pytestmark = pytest.mark.slow
@@ -46,6 +48,26 @@ def test_what_was_released_is_told_and_what_is_under_way_is_not(area, tmp_path):
         assert f"{person}" not in [w.strip('",.()') for w in content.split()]
     assert "<script" not in page
     assert json.loads((tmp_path / "site" / "register.json").read_text()) == found
+
+
+def test_the_figures_tell_how_the_area_was_used(area):
+    for decision in (DecisionKind.APPROVE, DecisionKind.RETURN):
+        held = area.confirm(area.submit(notebook(f"import tre; tre.output('t', 'text', context='{decision.value}')")))
+        area.approve(held.release, decision=decision)
+        area.finish(held)
+    command = [str(BIN / "tre-admin"), "stats", "--area", str(area.root / "area")]
+    found = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert (found["releases"]["released"], found["releases"]["returned"]) == (2, 1)
+    assert found["review"] == {"votes": {"approve": 2, "return": 2}, "pairs": 2, "agreed": 2, "agreement": 1.0}
+    assert found["times"]["releases"]["in_review"]["count"] == 2
+    assert found["times"]["jobs"]["rehearsing"]["count"] == 4
+    assert found["noise"]["numbers"] == 4
+    assert 0 < found["noise"]["median_relative_error"] < 1
+    assert {b["account"] for b in found["budgets"]} == {"toy-people"}
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "checkers agreed on 100%" in shown
+    for person in ("ada", "bo", "cy"):
+        assert person not in shown.split()
 
 
 def test_a_folder_with_other_files_is_left_alone(area, tmp_path):

@@ -143,4 +143,25 @@ def restore(file: Path | None, accept: bool, reason: str | None, area: Path | No
     return {"area": str(area)}
 
 
-COMMANDS = (audit, register, backup, restore)
+@click.command()
+@area_option
+@json_option
+def stats(area: Path | None, show: Console) -> Any:
+    """How long things take, how checkers decide and agree, what goes back and why, what noise adds, what budgets have left.
+
+    For the controller and the team: how long runs on real rows took tells a little of the rows.
+
+    \b
+    Example: tre-admin stats --json
+    """
+    from tre.secure import figures, figures_text
+    from tre.secure import policies as policy_files
+
+    context = services(area).context
+    with context.database.read() as connection:
+        found = figures.figures(connection, policy_files.current(connection), at=context.now())
+    figures_text.show(show, found)
+    return found
+
+
+COMMANDS = (audit, register, backup, restore, stats)
