@@ -77,8 +77,11 @@ def run(folder: Path, results: Path, *, quick: bool, repeats: int | None) -> Non
         for task in rows.tasks:
             started = time.monotonic()
             times = repeats or (QUICK if quick else HEAVY if task.heavy else REPEATS)
-            found += _measured(rows, task, twin, folder, times)
+            of_task = _measured(rows, task, twin, folder, times)
+            found += of_task
             say(f"estimates: {rows.name}, {task.name}: {time.monotonic() - started:.0f} s")
+            for f in of_task:
+                say("  ".join(_row(f)))
     columns = ("rows", "estimate", "epsilon", "blocks", "rows each", "error", "of it bias", "told / measured", "form / measured",
                "interval holds", "GUPT's", "declared")  # fmt: skip
     console.print(shown("Errors, in ordinary standard errors", columns, [_row(f) for f in found]))
