@@ -176,6 +176,7 @@ def _census() -> list[Rows]:
         "marital": 7,
         "sex": 12,
         "dividends": 18,
+        "weight": 24,
         "employers": 30,
         "weeks": 39,
         "income": 41,
