@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tre.errors import RequestError
+from tre.rules.disclosure.finding import Finding
 from tre.rules.ledger import AccountKind
 from tre.rules.policy import Measure
 from tre.rules.schema import Closed, Identifier, TableSchema
@@ -398,19 +399,13 @@ class Vote(Closed):
     comment: str = Field(default="", max_length=4_000)
 
 
-class FindingInfo(Closed):
-    rule: str
-    verdict: str
-    message: str
-
-
 class ReviewOutput(Closed):
     name: str
     kind: OutputKind
     context: str
     present: bool
     digest: str | None
-    findings: tuple[FindingInfo, ...]
+    findings: tuple[Finding, ...]
 
 
 class ReviewInfo(Closed):

@@ -14,13 +14,14 @@ import secrets
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from tre.messages import OutputKind, Plan, PlannedOutput
-from tre.rules import disclosure
 from tre.rules.canonical import digest_bytes
-from tre.rules.disclosure import Finding
+from tre.rules.disclosure import claims
+from tre.rules.disclosure.finding import Finding
 from tre.rules.policy import Disclosure, Policies
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -45,7 +46,7 @@ def collect(context: Context, ran: Ran | None, release: str, plan: Plan, policie
             sha256 = digest_bytes(content)
             _keep(context.area.folder("outputs") / sha256, content)
         findings = judge(item.kind, content, thresholds(policies, plan.project), _identifiers(policies, plan.project))
-        found = json.dumps([{"rule": f.rule, "verdict": f.verdict.value, "message": f.message} for f in findings])
+        found = json.dumps([f.model_dump(mode="json") for f in findings])
         rows.append(
             {
                 "release": release, "name": item.name, "position": position, "kind": item.kind.value,
@@ -72,8 +73,14 @@ def stored(connection: sa.Connection, release: str) -> list[sa.Row[tuple[object,
     return list(connection.execute(sa.select(t).where(t.c.release == release).order_by(t.c.position)))
 
 
+def findings(row: sa.Row[Any]) -> tuple[Finding, ...]:
+    """What was found about a stored output."""
+    return tuple(Finding.model_validate(f) for f in json.loads(str(row.findings)))
+
+
 def thresholds(policies: Policies, project: str) -> Disclosure:
-    return policies.projects[project].disclosure or policies.area.disclosure
+    """The area's and the project's, the stricter of each."""
+    return policies.area.disclosure.stricter(policies.projects[project].disclosure)
 
 
 def _identifiers(policies: Policies, project: str) -> list[str]:
@@ -130,14 +137,12 @@ def _png(raw: bytes) -> bytes:
 
 def judge(kind: OutputKind, content: bytes | None, limits: Disclosure, identifiers: Sequence[str]) -> list[Finding]:
     if content is None:
-        return disclosure.missing()
-    if kind is not OutputKind.TABLE:
-        return disclosure.unreadable(kind.value)
-    header, *rows = _rows(content)
-    found: dict[Finding, None] = {}
-    for identifier in identifiers or [""]:
-        result = disclosure.table(
-            header, rows, threshold=limits.threshold, max_rows=limits.max_rows, identifier=identifier
-        )
-        found |= dict.fromkeys(result)
-    return list(found)
+        return claims.missing()
+    match kind:
+        case OutputKind.TABLE:
+            header, *rows = _rows(content)
+            return claims.table(header, rows, limits=limits, identifiers=identifiers)
+        case OutputKind.TEXT:
+            return claims.text(content.decode(), limits=limits, identifiers=identifiers)
+        case OutputKind.FIGURE:
+            return claims.figure(None)

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tre.errors import Conflict, NotAllowed, NotFound, RequestError
-from tre.messages import DecisionKind, FindingInfo, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
+from tre.messages import DecisionKind, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
 from tre.rules import lifecycle, permissions
 from tre.rules import notebook as notebooks
 from tre.rules.canonical import digest_bytes
@@ -195,5 +195,5 @@ class Desk:
 def _output(o: sa.Row[Any]) -> ReviewOutput:
     return ReviewOutput(
         name=o.name, kind=OutputKind(o.kind), context=o.context, present=o.sha256 is not None, digest=o.sha256,
-        findings=tuple(FindingInfo(**f) for f in json.loads(o.findings)),
+        findings=outputs.findings(o),
     )  # fmt: skip
