@@ -14,13 +14,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tre.errors import RequestError
-from tre.rules.disclosure.finding import Finding
+from tre.rules.disclosure.finding import Finding, Findings, Verdict, worst
 from tre.rules.ledger import AccountKind
-from tre.rules.policy import Measure
-from tre.rules.schema import Closed, Identifier, TableSchema
+from tre.rules.policy import Disclosure, Measure
+from tre.rules.schema import Closed, Identifier, SyntheticLabel, TableSchema
 from tre.rules.told import RunEnd
 from tre.statistics import linking
 from tre.statistics.blocks import Estimate
+from tre.statistics.declared import Declared
 from tre.statistics.linking import Link
 from tre.statistics.request import Request
 from tre.statistics.table import Expected, Table
@@ -49,22 +50,14 @@ class OutputKind(StrEnum):
     TABLE = "table"
     FIGURE = "figure"
     TEXT = "text"
+    MODEL = "model"
 
     @property
     def suffix(self) -> str:
         """The ending of its file, here and in a bundle."""
-        return {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt"}[self]
-
-
-class SyntheticLabel(Closed):
-    """What a twin says of itself wherever it goes."""
-
-    tier: str
-    made: str
-    generator: str
-    epsilon: float | None
-    delta: float | None
-    learnt: str
+        return {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt", OutputKind.MODEL: "json"}[
+            self
+        ]
 
 
 class DatasetInfo(Closed):
@@ -83,6 +76,7 @@ class DatasetInfo(Closed):
     columns: tuple[str, ...]
     table: TableSchema
     twin: SyntheticLabel | None
+    disclosure: Disclosure = Disclosure()
 
     def linked(self, other: DatasetInfo) -> DatasetInfo:
         """Both as one: pairs of one person's rows. Raises RequestError: link_invalid."""
@@ -150,7 +144,7 @@ class ReleasedOutput(Closed):
     name: Label
     kind: OutputKind
     context: str
-    file: Annotated[str, Field(pattern=r"^outputs/[A-Za-z0-9_-]{1,64}\.(csv|png|txt)$")]
+    file: Annotated[str, Field(pattern=r"^outputs/[A-Za-z0-9_-]{1,64}\.(csv|png|txt|json)$")]
 
 
 class Manifest(Closed):
@@ -168,12 +162,15 @@ class EmittedRequest(Closed):
 
 
 class EmittedOutput(Closed):
-    """An output that a notebook proposes; its bytes lie in the outbox under `file`, a name that our code chose."""
+    """An output that a notebook proposes; its bytes, which do not count of a declared table, lie in the outbox under
+    `file`, a name that our code chose. `data`: the output that holds a picture's numbers."""
 
     name: Label
     kind: OutputKind
     context: str = Field(min_length=1, max_length=4_000)
-    file: Annotated[str, Field(pattern=r"^output-[0-9]{1,3}\.(csv|png|txt)$")]
+    file: Annotated[str, Field(pattern=r"^output-[0-9]{1,3}\.(csv|png|txt|json)$")]
+    declared: Declared | None = None
+    data: Label | None = None
 
 
 class EmittedEstimate(Closed):
@@ -252,9 +249,18 @@ class BlockPlan(Closed):
 
 
 class PlannedOutput(Closed):
+    """`findings`: what the rules said of it on the twin; on the real rows they are asked again."""
+
     name: Label
     kind: OutputKind
     context: str
+    declared: Declared | None = None
+    data: Label | None = None
+    findings: Findings = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        return worst(self.findings)
 
 
 class Plan(Closed):

@@ -51,8 +51,9 @@ def desk(tmp_path, monkeypatch):
     """A desk whose twin of `hie` is the public data themselves."""
     from tre.desk import workspace
     from tre.desk.store import Store
-    from tre.messages import DatasetInfo, SyntheticLabel
+    from tre.messages import DatasetInfo
     from tre.rules.policy import Dataset
+    from tre.rules.schema import SyntheticLabel
 
     declared = Dataset.model_validate(yaml.safe_load((ROOT / "policies/datasets/hie.yaml").read_text()))
     columns = tuple(f.name for f in declared.fields if f.name != "person")

@@ -89,6 +89,10 @@ class Table:
     hidden: frozenset[tuple[int, str]] = frozenset()
     rounded: int = 1
 
+    @property
+    def groups_keys(self) -> list[tuple[Key, ...]]:
+        return [g.keys for g in self.groups]
+
     def shown(self, group: int, statistic: str) -> bool:
         return (group, statistic) not in self.hidden
 

@@ -165,6 +165,22 @@ def worst(findings: Iterable[Finding]) -> Verdict:
     return ranked[-1] if ranked else Verdict.REVIEW
 
 
+_REFUSED = {
+    Rule.IDENTIFIER: ("output_identifier", "Leave identifiers out: nobody will approve them."),
+    Rule.ROWS: ("output_rows", "Propose groups instead of rows: dataset.group_by(…).table(…)."),
+    Rule.SIZE: ("output_rows", "Propose fewer, larger groups."),
+}
+
+
+def refused(findings: Iterable[Finding]) -> tuple[str, str, str] | None:
+    """Why these never may be an output, as code, message and next step; None where people may decide."""
+    for f in findings:
+        if f.verdict is Verdict.FAIL and f.rule in _REFUSED:
+            code, step = _REFUSED[f.rule]
+            return code, f"This cannot be an output: {f.message}", step
+    return None
+
+
 def places(found: Iterable[tuple[int, int]]) -> tuple[tuple[Place, ...], int]:
     """Positions as a finding holds them: the first ones, and how many there are."""
     listed = sorted(set(found))
