@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import polars
 import pytest
-import statsmodels.api as sm
 
 from tests.statistics.conftest import SCHEMA, write_rows
 from tests.statistics.test_declared import ROWS
@@ -62,6 +61,8 @@ def test_a_declared_table_shows_what_would_be_returned_and_one_call_mends_it(toy
 
 
 def test_frames_of_pandas_and_polars_and_models_and_texts_are_proposed(toy):
+    import statsmodels.api as sm
+
     import tre
 
     frame = pd.DataFrame({"sex": ["f", "m"], "n": [200, 205]})
@@ -139,3 +140,20 @@ def test_a_context_that_says_nothing_is_told_so_before_people_must(toy, context,
 
     shown = tre.output("t", "All is well.", context=context)
     assert next(f.verdict for f in shown.findings if f.rule is Rule.CONTEXT) is verdict
+
+
+def test_what_an_acro_session_left_is_proposed_file_by_file_with_its_word_as_a_claim(toy, tmp_path):
+    import tre
+
+    result = {
+        "uid": "output_0", "status": "pass", "files": [{"name": "output_0_0.csv"}], "comments": ["visits"],
+        "summary": "pass", "command": "-", "exception": None,
+    }  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps({"version": "1.0.2", "results": {"output_0": result}}))
+    (tmp_path / "output_0_0.csv").write_text("sex,n\nf,200\nm,3\n")
+    (one,) = tre.acro_outputs(tmp_path, context=CONTEXT)
+    assert one.name == "output_0"
+    assert _bad(one)[Rule.THRESHOLD] is Verdict.FAIL  # whatever ACRO's file says
+    with pytest.raises(RequestError) as refused:
+        tre.acro_outputs(tmp_path / "nowhere", context=CONTEXT)
+    assert refused.value.code == "acro_missing"
