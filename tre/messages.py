@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tre.errors import RequestError
-from tre.rules.disclosure.finding import Finding, Findings, Verdict, worst
+from tre.rules.disclosure.finding import Finding, Findings
 from tre.rules.ledger import AccountKind
 from tre.rules.policy import Disclosure, Measure
 from tre.rules.schema import Closed, Identifier, SyntheticLabel, TableSchema
@@ -258,10 +258,6 @@ class PlannedOutput(Closed):
     data: Label | None = None
     findings: Findings = ()
 
-    @property
-    def verdict(self) -> Verdict:
-        return worst(self.findings)
-
 
 class Plan(Closed):
     """What will leave, fixed before anything real is touched. Its digest is what a person confirms."""
@@ -349,7 +345,8 @@ class Progress(Closed):
 
 
 class JobView(Closed):
-    """`run` is how a run on real rows ended, where the policy's rule lets that be told."""
+    """`run` is how a run on real rows ended, where the policy's rule lets that be told; `due`, when an estimate over blocks
+    is, fixed at its confirmation: what people decide may come later."""
 
     id: str
     project: str
@@ -364,7 +361,6 @@ class JobView(Closed):
     failure: Failure | None = None
     release: str | None = None
     run: RunEnd | None = None
-    # When an estimate over blocks is due, fixed at its confirmation; what people decide may come later.
     due: str | None = None
     comments: tuple[str, ...] = ()
 
@@ -429,6 +425,7 @@ class ReviewInfo(Closed):
     outputs: tuple[ReviewOutput, ...]
     my_vote: DecisionKind | None
     votes_cast: int
+    disclosure: Disclosure = Disclosure()
     comments: tuple[str, ...]
 
 

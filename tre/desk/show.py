@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tre.messages import Balance, Failure, JobView, OutputKind, Plan, ReviewInfo, Stage
 from tre.rules.accounting import delta_of
-from tre.rules.disclosure.finding import Finding, Verdict
+from tre.rules.disclosure.finding import Finding, Verdict, worst
 from tre.rules.text import visible
 from tre.terminal import table
 
@@ -64,7 +64,7 @@ def plan(console: Console, view: JobView) -> None:
     _blocks(console, view.plan)
     if view.plan.outputs:
         rows = [
-            (o.name, "declared table" if o.declared else o.kind.value, escape(o.context), o.verdict.value)
+            (o.name, "declared table" if o.declared else o.kind.value, escape(o.context), worst(o.findings).value)
             for o in view.plan.outputs
         ]
         columns = ("output", "kind", "context", "on the twin")
@@ -101,7 +101,7 @@ def findings(console: Console, name: str, found: Sequence[Finding]) -> None:
 
 def returned(console: Console, plan: Plan) -> list[str]:
     """For `--check`: the outputs that would be sent back, and why. Returns their names."""
-    names = [o.name for o in plan.outputs if o.verdict is Verdict.FAIL]
+    names = [o.name for o in plan.outputs if worst(o.findings) is Verdict.FAIL]
     if names:
         console.print(f"[bold red]Would be returned:[/bold red] {escape(', '.join(names))}. The reasons are above.")
     else:

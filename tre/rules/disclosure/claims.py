@@ -172,11 +172,14 @@ def identifier(sheet: Sheet, identifiers: Sequence[str]) -> Finding:
 def row_level(sheet: Sheet, fields: Sequence[str]) -> Finding:
     """A table of groups names each group once; a list of people repeats itself, or has nothing but the fields of a row."""
     known = {f.casefold() for f in fields}
-    plain = bool(known) and all(n in known for n in sheet.names) and len(sheet.names) > 1
+    names = sheet.names[1:] if sheet.numbered else sheet.names
+    plain = bool(known) and all(n in known for n in names) and len(names) > 1
     repeats = len(sheet.rows) > 1 and sheet.key is None
     # A table of a field's mean by group keeps the field's name: then its keys are all but the last columns.
-    listed = plain and len(sheet.rows) > 20 and (sheet.key or 0) + 1 < len(sheet.names) and not sheet.has_fractions
-    wide = (sheet.key or 0) >= len(sheet.names) and len(sheet.rows) > 20
+    listed = plain and len(sheet.rows) > 5 and (sheet.unique or 0) + 1 < len(sheet.names) and not sheet.has_fractions
+    wide = (sheet.unique or 0) >= len(sheet.names) > 0 and len(sheet.rows) > 20
+    counted = any(COUNT.search(sheet.names[c]) for c in sheet.values)
+    wide |= sheet.numbered and len(sheet.rows) > 20 and not counted
     said = "It looks like a list of single rows: its keys do not name each line once, or it has a row's own columns."
     return _result(
         Rule.ROWS,
@@ -193,7 +196,7 @@ def hidden(sheet: Sheet) -> Finding:
     """What a reader of the table would not see, or could not read."""
     heads = [c for c, n in enumerate(sheet.header) if not n.strip() or visible(n) != n or sheet.header.count(n) > 1]
     # pandas leaves the name of one unnamed index column empty; it is printed, and in the first place.
-    if heads == [0] and not sheet.header[0] and sheet.key == 1:
+    if heads == [0] and not sheet.header[0] and sheet.unique == 1:
         heads = []
     cells = [
         (r, c)

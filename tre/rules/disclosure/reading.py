@@ -50,9 +50,14 @@ class Sheet:
                 not any(self.number(r, c) is not None for r in range(len(self.rows))) for c in range(len(self.header))
             ]
             return words.index(False) if False in words else len(words)
+        return None if self.unique is None else self._wider(self.unique)
+
+    @cached_property
+    def unique(self) -> int | None:
+        """The fewest of the first columns that name each row once."""
         for n in range(1, len(self.header) + 1):
             if len({row[:n] for row in self.rows}) == len(self.rows):
-                return self._wider(n)
+                return n
         return None
 
     def _wider(self, n: int) -> int:
@@ -62,6 +67,14 @@ class Sheet:
                 break
             n += 1
         return n
+
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether the first column only numbers the rows: a frame's index, or a counter."""
+        first = [self.number(r, 0) for r in range(len(self.rows))] if self.header else []
+        whole = len(first) > 1 and all(v is not None and v == int(v) for v in first)
+        counter = first == [float(i) for i in range(len(first))] or first == [float(i + 1) for i in range(len(first))]
+        return whole and self.unique == 1 and (not self.header[0].strip() or counter)
 
     @property
     def values(self) -> range:

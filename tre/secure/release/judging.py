@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import sqlalchemy as sa
 
 from tre.errors import TreError
@@ -107,9 +108,7 @@ def judge(
 
     `numbers`: whether what left before is of the same rows, so that its numbers can be compared.
     """
-    made = {i.name: _computed(i.declared, infos, rows, limits) for i in items if i.declared is not None}
-    there = {name: m for name, m in made.items() if m is not None}
-    between = _between(there, infos, rows, before, limits)
+    there, between = _declared(items, infos, rows, before, limits)
     content = {i.name: claimed.get(i.name) for i in items if i.declared is None} | {
         n: m.content for n, m in there.items()
     }
@@ -140,17 +139,42 @@ def judge(
     return found
 
 
+def _declared(
+    items: Sequence[PlannedOutput],
+    infos: Mapping[str, DatasetInfo],
+    rows: Callable[[str], Path],
+    before: Sequence[Earlier],
+    limits: Disclosure,
+) -> tuple[dict[str, _Made], dict[str, list[Finding]]]:
+    """The declared tables that could be computed, and what each tells together with others: of one dataset at a time."""
+    statements = {i.name: i.declared for i in items if i.declared is not None}
+    made: dict[str, _Made] = {}
+    between: dict[str, list[Finding]] = {n: [] for n in statements}
+    for dataset in dict.fromkeys(d.dataset for d in statements.values()):
+        try:
+            info = infos[dataset]
+            with open_rows(rows(dataset)) as connection:
+                mine = {
+                    n: m for n, d in statements.items()
+                    if d.dataset == dataset and (m := _computed(connection, d, info, limits)) is not None
+                }  # fmt: skip
+                made |= mine
+                for name, found in _between(connection, mine, info, before, limits).items():
+                    between[name] += found
+        except Exception as error:  # whatever it was: what was not computed is then missing, and fails
+            log.error("the declared tables of a dataset could not be computed: %s", type(error).__name__)
+    return made, between
+
+
 def _computed(
-    declared: Declared, infos: Mapping[str, DatasetInfo], rows: Callable[[str], Path], limits: Disclosure
+    connection: duckdb.DuckDBPyConnection, declared: Declared, info: DatasetInfo, limits: Disclosure
 ) -> _Made | None:
-    """None where it cannot be: a fault of ours, or a dataset that is no longer there. On real rows nothing is raised."""
+    """None where it cannot be, by a fault of ours: on real rows nothing is raised."""
     try:
-        known = scope(declared, infos[declared.dataset].table)
-        with open_rows(rows(declared.dataset)) as connection:
-            table = contributors.cells(connection, declared, known)
-        table = finished(table, declared, limits)
+        known = scope(declared, info.table)
+        table = finished(contributors.cells(connection, declared, known), declared, limits)
         return _Made(declared=declared, scope=known, table=table, content=as_csv(table))
-    except Exception as error:  # whatever it was: the output is then missing, and fails
+    except Exception as error:
         log.error("a declared table could not be computed: %s", type(error).__name__)
         return None
 
@@ -159,35 +183,37 @@ def _computed(
 
 
 def _between(
-    made: Mapping[str, _Made],
-    infos: Mapping[str, DatasetInfo],
-    rows: Callable[[str], Path],
+    connection: duckdb.DuckDBPyConnection,
+    mine: Mapping[str, _Made],
+    info: DatasetInfo,
     before: Sequence[Earlier],
     limits: Disclosure,
 ) -> dict[str, list[Finding]]:
-    """For each declared table, what it tells together with the others of the request and with what has left."""
-    found: dict[str, list[Finding]] = {n: [] for n in made}
-    for dataset in dict.fromkeys(m.declared.dataset for m in made.values()):
-        mine = {n: m for n, m in made.items() if m.declared.dataset == dataset}
-        past = [e for e in before if e.output.declared is not None and e.output.declared.dataset == dataset]
-        try:
-            for name, more in _compared(mine, infos[dataset], rows(dataset), past, limits).items():
-                found[name] += more
-        except Exception as error:  # what was not compared is not known to be safe
-            log.error("tables could not be compared: %s", type(error).__name__)
-            said = "Not checked by machine, needs eyes: it could not be compared with other tables."
-            for name in mine:
-                found[name].append(Finding(rule=Rule.DIFFERENCING, verdict=Verdict.REVIEW, message=said))
-        other = any(e.output.declared is not None and e.datasets[dataset] != infos[dataset].version for e in past)
-        if other or len(past) > MOST_EARLIER:
-            said = "Tables were released from another version of the dataset, or more than are compared: look at them."
-            for name in mine:
-                found[name].append(Finding(rule=Rule.DIFFERENCING, verdict=Verdict.REVIEW, message=said))
+    """For each declared table of a dataset, what it tells together with the others of the request and with what has left."""
+    past = [e for e in before if e.output.declared is not None and e.output.declared.dataset == info.id]
+    found: dict[str, list[Finding]] = {n: [] for n in mine}
+    said = []
+    try:
+        for name, more in _compared(connection, mine, info, past, limits).items():
+            found[name] += more
+    except Exception as error:  # what was not compared is not known to be safe
+        log.error("tables could not be compared: %s", type(error).__name__)
+        said.append("Not checked by machine, needs eyes: it could not be compared with other tables.")
+    if any(e.datasets[info.id] != info.version for e in past) or len(past) > MOST_EARLIER:
+        said.append(
+            "Tables were released from another version of the dataset, or more than are compared: look at them."
+        )
+    for name in mine:
+        found[name] += [Finding(rule=Rule.DIFFERENCING, verdict=Verdict.REVIEW, message=s) for s in said]
     return found
 
 
 def _compared(
-    mine: Mapping[str, _Made], info: DatasetInfo, rows: Path, past: Sequence[Earlier], limits: Disclosure
+    connection: duckdb.DuckDBPyConnection,
+    mine: Mapping[str, _Made],
+    info: DatasetInfo,
+    past: Sequence[Earlier],
+    limits: Disclosure,
 ) -> dict[str, list[Finding]]:
     items = [
         (_printed(name, None, m.declared, m.table.groups_keys, _shown(m.table)), m.scope, m.declared)
@@ -201,16 +227,13 @@ def _compared(
             items.append((_printed(e.output.name, e.release, declared, at, shown(e.content, at)), known, declared))
     found: dict[str, list[Finding]] = {}
     several = info.table.unit.max_rows > 1
-    with open_rows(rows) as connection:
-        for of_people in (False, True) if several else (False,):
-            chosen = [i for i in items if not several or _counts(i[2], of_people=of_people)]
-            if not any(p.release is None for p, *_ in chosen):
-                continue
-            cut = contributors.atoms(
-                connection, [(s, p.keys) for p, s, _ in chosen], limits.threshold, of_people=of_people
-            )
-            for t, more in differences([p for p, *_ in chosen], cut, limits.threshold).items():
-                found.setdefault(chosen[t][0].output, []).extend(more)
+    for of_people in (False, True) if several else (False,):
+        chosen = [i for i in items if not several or _counts(i[2], of_people=of_people)]
+        if not any(p.release is None for p, *_ in chosen):
+            continue
+        cut = contributors.atoms(connection, [(s, p.keys) for p, s, _ in chosen], limits.threshold, of_people=of_people)
+        for t, more in differences([p for p, *_ in chosen], cut, limits.threshold).items():
+            found.setdefault(chosen[t][0].output, []).extend(more)
     return found
 
 

@@ -169,15 +169,16 @@ class Desk:
         v = tables.votes
         votes = connection.execute(sa.select(v).where(v.c.release == release).order_by(v.c.at)).all()
         mine = [DecisionKind(x.decision) for x in votes if x.person == person]
-        state = Release(found.state)
+        state, plan = Release(found.state), Plan.model_validate_json(job.plan)
         return ReviewInfo(
             release=release, project=found.project, person=found.person,
             state=Release.IN_REVIEW.value if state in OPEN else state.value, submitted=found.created_at,
-            ready=state is not Release.CHECKING, plan=Plan.model_validate_json(job.plan),
+            ready=state is not Release.CHECKING, plan=plan,
             notebook_source=notebooks.listing(json.loads(self.queue.notebook(job.notebook))),
             run=end.how if (end := ended.of(connection, job.id)) else None,
             outputs=tuple(_output(o) for o in outputs.stored(connection, release)),
             my_vote=mine[0] if mine else None,
+            disclosure=outputs.thresholds(policy_files.by_digest(connection, plan.policy), plan.project),
             # Blind until both have voted: of the other's vote not even its being there is told.
             votes_cast=len(votes) if len(votes) == 2 else len(mine),
             comments=tuple(x.comment for x in votes if x.comment and (len(votes) == 2 or x.person == person)),
