@@ -113,6 +113,30 @@ def test_the_code_on_the_page_of_errors_runs(desk, capsys):
     assert found.price.errors()["n"] <= 60
 
 
+def test_the_code_on_the_page_of_outputs_runs(desk):
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/propose-an-output.md").read_text(), re.S):
+        exec(code, names)  # noqa: S102
+    assert names["shown"].findings
+    assert "suppressed" in names["careful"].content.decode() or names["careful"].statement.suppress
+    names["axes"].figure.clear()
+
+
+def test_every_disclosure_rule_and_threshold_is_on_its_page():
+    from tre.rules.disclosure.finding import Rule
+    from tre.rules.policy import Disclosure
+
+    rules, _, thresholds = (ROOT / "docs/reference/disclosure.md").read_text().partition("## Thresholds")
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", rules, re.M)) == {r.value for r in Rule}
+    rows = re.findall(r"^\| (`.*?`) \| (.*?) \|", thresholds, re.M)
+    said = {
+        k: v for names, values in rows for k, v in zip(re.findall(r"`(.*?)`", names), values.split(", "), strict=True)
+    }
+    assert {k: v.strip("`") for k, v in said.items()} == {
+        k: str(v).lower() for k, v in Disclosure().model_dump(mode="json").items()
+    }
+
+
 @pytest.mark.slow
 def test_a_dataset_of_your_own_goes_through_by_the_commands_of_the_page(tmp_path):
     _follow("docs/how-to/your-own-dataset.md", tmp_path)
