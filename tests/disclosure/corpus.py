@@ -398,3 +398,51 @@ SAFE: list[Case] = [
         picture_other=Picture(picture(alpha="x" * 3)),
     ),
 ]
+
+# Written after the rules, run once, and no rule mended for it: how much is found of what nobody had in mind.
+HELD_OUT_PLANTED: list[Case] = _all(
+    "held out, planted",
+    headcount=_sheet("site,headcount", "A,400", "E,4"),
+    german=_sheet("Ort,Anzahl", "A,400", "E,4"),
+    words_four=Words("In site E there were only four patients."),
+    markdown=Words("| site | n |\n|---|---|\n| A | 400 |\n| E | 4 |\n"),
+    percent_strings=_sheet("site,n,ill", "A,400,25.0%", "D,40,97.5%"),
+    nhsno=_sheet("nhsno,n", "4010232137,20", "4010232138,20"),
+    fifteen_rows=_sheet("g,a,inc,v", *(f"{'fm'[i % 2]},{20 + i},{21000 + 37 * i},{i % 5}" for i in range(15))),
+    wide_years=_sheet("site,2019,2020,2021", "A,400,410,390", "E,4,12,3"),
+    best=_sheet("sex,n,best_income", "f,600,39980", "m,600,39960"),
+    record=Words("The most expensive stay cost 918,220 and lasted 212 days."),
+    mean_twice=(
+        Declared("count mean:income", "", "site = 'D'"),
+        Declared("count mean:income", "", "site = 'D' AND age <> 33"),
+    ),
+    derived=(Declared("count", "ward", "age > 25"), Declared("count", "ward", "age > 25 AND NOT (site = 'E')")),
+    four=(
+        Declared("count"),
+        Declared("count", "", "region = 'north' AND sex = 'f'"),
+        Declared("count", "", "region = 'north' AND sex = 'm'"),
+        Declared("count", "", "region = 'south' AND site <> 'E'"),
+    ),
+    ratio_of_small=_sheet("site,ratio", "A,100/400", "E,1/4"),
+    notes=_sheet("site,n,comment", "A,400,mostly Mrs Smith's clinic", "B,350,ok"),
+    postcode=_sheet("postcode,n", "AB1 2CD,20", "AB1 3EF,30"),
+    total_minus=_sheet("group,n", "everyone,1200", "without E,1196"),
+    initials=_sheet("initials,born,n", "JS,1961,20", "AB,1970,20"),
+    json_words=Words('[{"sex":"f","age":33,"income":21000},{"sex":"m","age":34,"income":22000}]'),
+    hist=_sheet("bin,freq", "0-10,300", "10-20,90", "20-30,2"),
+)
+HELD_OUT_SAFE: list[Case] = _all(
+    "held out, safe",
+    months=_sheet("month,n,mean_cost", *(f"{i},{100 + i},{9.5 + i}" for i in range(1, 13))),
+    hr=_sheet("term,hazard_ratio,low,high,n", "age,1.02,1.01,1.03,600", "sex,0.9,0.7,1.2,600"),
+    small_effect=Words("The effect is 3 visits per year (95 % interval 2 to 4), in 600 people."),
+    likert=_sheet("answer,n", "1,100", "2,200", "3,300", "4,150", "5,120"),
+    rates=_sheet("site,n,rate_per_1000", "A,400,12.5", "B,350,9.25"),
+    visits=_sheet("sex,n,visits", "f,600,1800", "m,600,1750"),
+    d1=Declared("count mean:income", "sex region", "age > 21"),
+    d2=Declared("share:ill count", "region", "ward <> 'w3'", round_to=5),
+    rank=_sheet("site,n,rank", "A,400,1", "B,350,2", "C,300,3"),
+    deciles=_sheet("decile,n,mean_income", *(f"{i},120,{20000.5 + i * 1000}" for i in range(1, 11))),
+    coef=_sheet("term,estimate,p", "age,0.5,0.01", "sex,1.5,0.2"),
+    method=Words("Step 1: filter. Step 2: group. Step 3: average. See section 4."),
+)

@@ -1,12 +1,14 @@
 """Differencing: few people found in what two or three cells leave, whichever table each is from; and nothing else."""
 
 import itertools
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rules.disclosure.tables import atoms, printed, table
+from tre.rules.disclosure.algebra import combinations
 from tre.rules.disclosure.cells import TOTAL
 from tre.rules.disclosure.differencing import Atom, differences
 from tre.rules.disclosure.finding import Rule, Verdict
@@ -111,7 +113,8 @@ def test_the_same_table_again_and_groups_that_are_far_apart_are_nothing():
 def test_so_many_tables_that_threes_are_not_compared_are_said_to_be_so():
     keys = [(i,) for i in range(450)]
     atoms_ = [Atom((frozenset([i]),), frozenset(range(20))) for i in range(450)]
-    (one,) = differences([printed("wide", ("k",), keys)], atoms_, 10)[0]
+    found = differences([printed("wide", ("k",), keys)], atoms_, 10)[0]
+    (one,) = found
     assert (one.verdict, "only pairs" in one.message) == (Verdict.REVIEW, True)
 
 
@@ -144,6 +147,57 @@ def test_whatever_two_or_three_cells_leave_of_few_people_is_found(cut):
         if set(times) <= {0, 1} and few(frozenset(i for i, n in enumerate(times) if n)):
             expected = True
     assert hit == expected
+
+
+def test_four_releases_together_tell_what_no_three_do():
+    """Everyone, the women, the men of two sites, and now those of the third but for a few."""
+    tables = [
+        ("all", (), ALL, _everyone, "rel-1"),
+        ("women", ("sex",), [("f",)], _everyone, "rel-2"),
+        ("men-of-A-and-B", (), ALL, lambda r: r["sex"] == "m" and r["site"] in "AB", "rel-3"),
+        ("men-of-C", (), ALL, lambda r: r["sex"] == "m" and r["site"] == "C" and r["age"] % 12 != 11, None),
+    ]
+    few = [p for p in PEOPLE if not (p[1]["site"] == "C" and p[1]["age"] % 12 == 11 and p[0] > 50)]
+    (one,) = _bad(_find(few, tables)[3])
+    assert (one.rule, one.verdict) == (Rule.DIFFERENCING, Verdict.FAIL)
+    assert 0 < one.people < 10
+    assert {e.release for e in one.earlier} == {"rel-1", "rel-2", "rel-3"}
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 5), min_size=1), min_size=2, max_size=8),
+    st.sets(st.integers(0, 5)),
+    st.integers(0, 4),
+)
+def test_algebra_finds_a_combination_whenever_there_is_one(cells, big, old):
+    """Against ranks of exact fractions: the rows tell more of the small atoms than the large ones' columns can hide."""
+    old = min(old, len(cells))
+    bits = [sum(1 << a for a in c) for c in cells]
+    found = list(combinations(bits[:old], bits[old:], sum(1 << a for a in big), 6))
+    of_small = _rank(cells, range(6)) - _rank(cells, big)
+    of_old = _rank(cells[:old], range(6)) - _rank(cells[:old], big)
+    assert bool(found) == (of_small > of_old)
+    for left in found:
+        assert left.bits
+        assert not left.bits & sum(1 << a for a in big)
+        assert max(left.cells) >= old
+
+
+def _rank(cells, columns):
+    rows = [[Fraction(a in c) for a in columns] for c in cells]
+    rank = 0
+    for column in range(len(list(columns))):
+        pivot = next((r for r in rows[rank:] if r[column]), None)
+        if pivot is None:
+            continue
+        rows.remove(pivot)
+        rows.insert(rank, pivot)
+        rows = [
+            r if i == rank else [v - r[column] / pivot[column] * p for v, p in zip(r, pivot, strict=True)]
+            for i, r in enumerate(rows)
+        ]
+        rank += 1
+    return rank
 
 
 SITES = "ABCDE"

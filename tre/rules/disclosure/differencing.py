@@ -7,7 +7,8 @@ Guarantees, for every new cell: found are all differences of two printed cells o
 sums and differences of three (A ∪ B within or around C, A within B less C, and A ∩ B from A ∪ B), that leave at least one
 and fewer than `threshold` people, whichever table each is from: the same (then totals reveal what is not shown), another
 of the same request, or one released before. The cells that a reader can add up within a table (all of it, or along a key)
-count as printed. Not found: combinations of four and more, and what only outside knowledge would tell apart.
+count as printed. Of combinations of more cells, linear algebra (`algebra`) finds whether there is any that is of few people
+only, and gives one. Not found: what only outside knowledge would tell apart.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tre.rules.disclosure import algebra
 from tre.rules.disclosure.cells import Key
 from tre.rules.disclosure.counts import COARSEN, NOISE, ROUND, SUPPRESS
 from tre.rules.disclosure.finding import Earlier, Finding, Rule, Statbarn, Verdict, places
@@ -60,10 +62,11 @@ class _Set:
 
 @dataclass
 class _Found:
-    """Few people, by these cells together."""
+    """Few people, by these cells together. `exact`: each of them counts alike in what is told."""
 
     people: int
     sets: tuple[_Set, ...]
+    exact: bool = True
 
 
 @dataclass
@@ -138,7 +141,8 @@ def differences(tables: Sequence[Printed], atoms: Sequence[Atom], threshold: int
     printed = {s.bits for s in universe.sets}
     seen: set[tuple[int, int]] = set()
     whole = len(new) <= MAX_NEW and len(universe.sets) <= MAX_ALL
-    for hit, rest in itertools.chain(_pairs(universe, new), _triples(universe, new) if whole else ()):
+    more = _triples(universe, new) if whole else ()
+    for hit, rest in itertools.chain(_pairs(universe, new), more, _any(universe)):
         mine = hit.sets[0].table
         if rest not in printed and (mine, rest) not in seen and len(found[mine]) < MAX_HITS:
             seen.add((mine, rest))
@@ -172,6 +176,19 @@ def _triples(universe: _Universe, new: Sequence[_Set]) -> Iterator[tuple[_Found,
                         continue
                     if people := universe.few(rest):
                         yield _Found(people, (x, y, z)), rest
+
+
+def _any(universe: _Universe) -> Iterator[tuple[_Found, int]]:
+    """Of any number of printed cells."""
+    single = [s for s in universe.sets if len(s.groups) == 1]
+    old = [s for s in single if universe.tables[s.table].release is not None]
+    new = [s for s in single if universe.tables[s.table].release is None]
+    ordered = [*old, *new]
+    for left in algebra.combinations([s.bits for s in old], [s.bits for s in new], universe.big, len(universe.atoms)):
+        people = universe.few(left.bits)
+        if people and len(left.cells) > 1:
+            # The newest first: it is what the finding is about.
+            yield _Found(people, tuple(ordered[i] for i in reversed(left.cells)), exact=left.alike), left.bits
 
 
 def _combined(x: int, y: int) -> Iterator[tuple[int, int]]:
@@ -216,7 +233,7 @@ def _findings(
         said = "So many tables were released from this dataset that only pairs of cells were compared, not threes."
         found.append(Finding(rule=Rule.DIFFERENCING, verdict=Verdict.REVIEW, message=said, statbarn=Statbarn.LINKED))
     elif Rule.DIFFERENCING not in by_rule:
-        said = f"No one, two or three cells leave fewer than {threshold} people; {before} earlier tables were compared."
+        said = f"No cells together leave fewer than {threshold} people; {before} earlier tables were compared."
         found.append(Finding(rule=Rule.DIFFERENCING, verdict=Verdict.PASS, message=said, statbarn=Statbarn.LINKED))
     return found
 
@@ -248,11 +265,11 @@ def _finding(tables: Sequence[Printed], rule: Rule, hits: Sequence[_Found], thre
         for s in hit.sets[1:]
         if s.table != hit.sets[0].table
     )
-    exact = any(not any(tables[s.table].rounded for s in hit.sets) for hit in hits)
+    exact = any(hit.exact and not any(tables[s.table].rounded for s in hit.sets) for hit in hits)
     fewest = min(hit.people for hit in hits)
     said = _SAID[rule].format(len(hits), threshold) + f" The fewest: {fewest}."
     if not exact:
-        said += " The numbers are rounded, which hides some of it."
+        said += " Rounding, or others who count against them, hide some of it."
     return Finding(
         rule=rule, verdict=Verdict.FAIL if exact else Verdict.REVIEW, message=said, statbarn=Statbarn.LINKED,
         cells=cells, count=len(hits), people=fewest, earlier=tuple(others)[:20],
