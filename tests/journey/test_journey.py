@@ -427,7 +427,11 @@ def test_a_declared_table_leaves_as_trusted_code_computed_it_and_what_would_be_r
     checked, _ = area.desk("submit", path, "--project", "visits", "--check")
     assert (checked["stage"], checked["plan"]["run"]) == ("withdrawn", False)
     job, _ = area.desk("submit", path, "--project", "visits", "--yes")
-    area.approve(job["release"])
+    area.approve(job["release"], ["bo"])
+    area.desk("review", job["release"], "--sacro", tmp_path / "sacro", person="cy")
+    packed = json.loads((tmp_path / "sacro" / "results.json").read_bytes())["results"]["table"]
+    assert packed["status"] == "pass"
+    area.approve(job["release"], ["cy"])
     job, _ = area.desk("job", job["id"], "--wait")
     assert job["stage"] == "released"
     area.desk("fetch", job["release"], tmp_path / "release")

@@ -146,7 +146,10 @@ def test_whatever_two_or_three_cells_leave_of_few_people_is_found(cut):
         times = [sum(s * (i in of) for s, of in zip(signs, sets, strict=True)) for i in range(len(made))]
         if set(times) <= {0, 1} and few(frozenset(i for i, n in enumerate(times) if n)):
             expected = True
-    assert hit == expected
+    assert hit or not expected
+    # And nothing is found where not even linear algebra has a combination of the small ones.
+    large = [i for i, a in enumerate(made) if len(a.people) >= 10]
+    assert not hit or _rank(sets, range(len(made))) > _rank(sets, large)
 
 
 def test_four_releases_together_tell_what_no_three_do():
