@@ -5,7 +5,8 @@
     visits.where("age >= 18").group_by("sex")   SQL scalar expressions; groups by declared or given keys
           .price(epsilon=0.5, rows=tre.count())  what it would cost, and the errors to expect; or error=50: which epsilon
           .release("visits-by-sex", epsilon=0.5, rows=tre.count(), mean=tre.mean("mdvis", bounds=(0, 50)))
-    tre.output("table-2", frame, context="…")   an output without noise: two people decide
+    tre.output("table-2", visits.group_by("sex").table(n=tre.count_people()), context="…")   an output without noise:
+                                                computed and checked by trusted code, then two people decide
     tre.estimate("auc", value, bounds=(0.5, 1), epsilon=1)   any number, over blocks of people: tre submit … --blocks 200
     tre.watch("job-1a2b3c4d")                   a bar that moves with a job until it has ended, or waits for you
 
@@ -44,12 +45,14 @@ if TYPE_CHECKING:
         variance,
     )
     from tre.desk.follow import watch
+    from tre.desk.sacro import acro_outputs
     from tre.errors import TreError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "TreError",
+    "acro_outputs",
     "correlation",
     "count",
     "count_people",
@@ -85,6 +88,10 @@ def __getattr__(name: str) -> Any:
         from tre.desk.follow import watch
 
         return watch
+    if name == "acro_outputs":
+        from tre.desk.sacro import acro_outputs
+
+        return acro_outputs
     if name in __all__:
         from tre.desk import calls
 

@@ -14,12 +14,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tre.errors import RequestError
+from tre.rules.disclosure.finding import Finding, Findings
 from tre.rules.ledger import AccountKind
-from tre.rules.policy import Measure
-from tre.rules.schema import Closed, Identifier, TableSchema
+from tre.rules.policy import Disclosure, Measure
+from tre.rules.schema import Closed, Identifier, SyntheticLabel, TableSchema
 from tre.rules.told import RunEnd
 from tre.statistics import linking
 from tre.statistics.blocks import Estimate
+from tre.statistics.declared import Declared
 from tre.statistics.linking import Link
 from tre.statistics.request import Request
 from tre.statistics.table import Expected, Table
@@ -48,22 +50,14 @@ class OutputKind(StrEnum):
     TABLE = "table"
     FIGURE = "figure"
     TEXT = "text"
+    MODEL = "model"
 
     @property
     def suffix(self) -> str:
         """The ending of its file, here and in a bundle."""
-        return {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt"}[self]
-
-
-class SyntheticLabel(Closed):
-    """What a twin says of itself wherever it goes."""
-
-    tier: str
-    made: str
-    generator: str
-    epsilon: float | None
-    delta: float | None
-    learnt: str
+        return {OutputKind.TABLE: "csv", OutputKind.FIGURE: "png", OutputKind.TEXT: "txt", OutputKind.MODEL: "json"}[
+            self
+        ]
 
 
 class DatasetInfo(Closed):
@@ -82,6 +76,7 @@ class DatasetInfo(Closed):
     columns: tuple[str, ...]
     table: TableSchema
     twin: SyntheticLabel | None
+    disclosure: Disclosure = Disclosure()
 
     def linked(self, other: DatasetInfo) -> DatasetInfo:
         """Both as one: pairs of one person's rows. Raises RequestError: link_invalid."""
@@ -149,7 +144,7 @@ class ReleasedOutput(Closed):
     name: Label
     kind: OutputKind
     context: str
-    file: Annotated[str, Field(pattern=r"^outputs/[A-Za-z0-9_-]{1,64}\.(csv|png|txt)$")]
+    file: Annotated[str, Field(pattern=r"^outputs/[A-Za-z0-9_-]{1,64}\.(csv|png|txt|json)$")]
 
 
 class Manifest(Closed):
@@ -167,12 +162,15 @@ class EmittedRequest(Closed):
 
 
 class EmittedOutput(Closed):
-    """An output that a notebook proposes; its bytes lie in the outbox under `file`, a name that our code chose."""
+    """An output that a notebook proposes; its bytes, which do not count of a declared table, lie in the outbox under
+    `file`, a name that our code chose. `data`: the output that holds a picture's numbers."""
 
     name: Label
     kind: OutputKind
     context: str = Field(min_length=1, max_length=4_000)
-    file: Annotated[str, Field(pattern=r"^output-[0-9]{1,3}\.(csv|png|txt)$")]
+    file: Annotated[str, Field(pattern=r"^output-[0-9]{1,3}\.(csv|png|txt|json)$")]
+    declared: Declared | None = None
+    data: Label | None = None
 
 
 class EmittedEstimate(Closed):
@@ -251,9 +249,14 @@ class BlockPlan(Closed):
 
 
 class PlannedOutput(Closed):
+    """`findings`: what the rules said of it on the twin; on the real rows they are asked again."""
+
     name: Label
     kind: OutputKind
     context: str
+    declared: Declared | None = None
+    data: Label | None = None
+    findings: Findings = ()
 
 
 class Plan(Closed):
@@ -342,7 +345,8 @@ class Progress(Closed):
 
 
 class JobView(Closed):
-    """`run` is how a run on real rows ended, where the policy's rule lets that be told."""
+    """`run` is how a run on real rows ended, where the policy's rule lets that be told; `due`, when an estimate over blocks
+    is, fixed at its confirmation: what people decide may come later."""
 
     id: str
     project: str
@@ -357,7 +361,6 @@ class JobView(Closed):
     failure: Failure | None = None
     release: str | None = None
     run: RunEnd | None = None
-    # When an estimate over blocks is due, fixed at its confirmation; what people decide may come later.
     due: str | None = None
     comments: tuple[str, ...] = ()
 
@@ -398,19 +401,13 @@ class Vote(Closed):
     comment: str = Field(default="", max_length=4_000)
 
 
-class FindingInfo(Closed):
-    rule: str
-    verdict: str
-    message: str
-
-
 class ReviewOutput(Closed):
     name: str
     kind: OutputKind
     context: str
     present: bool
     digest: str | None
-    findings: tuple[FindingInfo, ...]
+    findings: tuple[Finding, ...]
 
 
 class ReviewInfo(Closed):
@@ -428,6 +425,7 @@ class ReviewInfo(Closed):
     outputs: tuple[ReviewOutput, ...]
     my_vote: DecisionKind | None
     votes_cast: int
+    disclosure: Disclosure = Disclosure()
     comments: tuple[str, ...]
 
 

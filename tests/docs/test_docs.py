@@ -51,8 +51,9 @@ def desk(tmp_path, monkeypatch):
     """A desk whose twin of `hie` is the public data themselves."""
     from tre.desk import workspace
     from tre.desk.store import Store
-    from tre.messages import DatasetInfo, SyntheticLabel
+    from tre.messages import DatasetInfo
     from tre.rules.policy import Dataset
+    from tre.rules.schema import SyntheticLabel
 
     declared = Dataset.model_validate(yaml.safe_load((ROOT / "policies/datasets/hie.yaml").read_text()))
     columns = tuple(f.name for f in declared.fields if f.name != "person")
@@ -79,7 +80,9 @@ def test_every_call_of_the_page_of_statistics_is_made(desk):
     page = (ROOT / "docs/reference/statistics.md").read_text()
     calls = re.findall(r"^\| `(tre\..*?)` \|", page, re.M)
     offered = {
-        name for name in tre.__all__ if name not in ("TreError", "dataset", "estimate", "output", "found", "watch")
+        name
+        for name in tre.__all__
+        if name not in ("TreError", "acro_outputs", "dataset", "estimate", "output", "found", "watch")
     }
     assert {re.match(r"tre\.(\w+)", c)[1] for c in calls} == offered
     visits = tre.dataset("hie").derive(any_visit="mdvis > 0")
@@ -108,6 +111,30 @@ def test_the_code_on_the_page_of_errors_runs(desk, capsys):
     assert "epsilon 0.5 (delta 1e-06)" in capsys.readouterr().out
     found = names["by_plan"].price(error={"n": 60}, n=names["tre"].count())
     assert found.price.errors()["n"] <= 60
+
+
+def test_the_code_on_the_page_of_outputs_runs(desk):
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/propose-an-output.md").read_text(), re.S):
+        exec(code, names)  # noqa: S102
+    assert names["shown"].findings
+    assert "suppressed" in names["careful"].content.decode() or names["careful"].statement.suppress
+    names["axes"].figure.clear()
+
+
+def test_every_disclosure_rule_and_threshold_is_on_its_page():
+    from tre.rules.disclosure.finding import Rule
+    from tre.rules.policy import Disclosure
+
+    rules, _, thresholds = (ROOT / "docs/reference/disclosure.md").read_text().partition("## Thresholds")
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", rules, re.M)) == {r.value for r in Rule}
+    rows = re.findall(r"^\| (`.*?`) \| (.*?) \|", thresholds, re.M)
+    said = {
+        k: v for names, values in rows for k, v in zip(re.findall(r"`(.*?)`", names), values.split(", "), strict=True)
+    }
+    assert {k: v.strip("`") for k, v in said.items()} == {
+        k: str(v).lower() for k, v in Disclosure().model_dump(mode="json").items()
+    }
 
 
 @pytest.mark.slow

@@ -411,3 +411,41 @@ def test_who_was_in_the_project_stays_dependent_and_what_was_taken_away_is_not_c
     assert entry["state"] == "returned"
     apply(policies(), "back")
     services.close()
+
+
+def test_a_declared_table_leaves_as_trusted_code_computed_it_and_what_would_be_returned_is_told_before(area, tmp_path):
+    """No notebook is run on real rows for it; a table of few people is refused by `--check`, and nothing is sent on."""
+    people = "import tre\ntoy = tre.dataset('toy')\n"
+    said = "context='Adults of the toy study, to describe who is in it'"
+    path = tmp_path / "tables.ipynb"
+    path.write_text(
+        notebook(
+            people
+            + f"t = toy.group_by('sex').table(n=tre.count(), mean=tre.mean('age'))\ntre.output('table', t, {said})"
+        )
+    )
+    checked, _ = area.desk("submit", path, "--project", "visits", "--check")
+    assert (checked["stage"], checked["plan"]["run"]) == ("withdrawn", False)
+    job, _ = area.desk("submit", path, "--project", "visits", "--yes")
+    area.approve(job["release"], ["bo"])
+    area.desk("review", job["release"], "--sacro", tmp_path / "sacro", person="cy")
+    packed = json.loads((tmp_path / "sacro" / "results.json").read_bytes())["results"]["table"]
+    assert packed["status"] == "pass"
+    area.approve(job["release"], ["cy"])
+    job, _ = area.desk("job", job["id"], "--wait")
+    assert job["stage"] == "released"
+    area.desk("fetch", job["release"], tmp_path / "release")
+    assert (tmp_path / "release" / "outputs" / "table.csv").read_text().startswith("sex,n,mean\nf,400,")
+    statement = json.loads((tmp_path / "release" / "receipt.json").read_bytes())["statement"]
+    assert {
+        "rule": "threshold",
+        "verdict": "pass",
+        "statbarn": "https://w3id.org/statbarnsdc#Frequencies",
+    } in statement["outputs"][0]["findings"]
+    assert all(set(f) <= {"rule", "verdict", "statbarn"} for f in statement["outputs"][0]["findings"])
+
+    few = f"t = toy.where('age > 120').group_by('sex').table(n=tre.count())\ntre.output('few', t, {said})"
+    path.write_text(notebook(people + few + f"\ntre.output('words', 'Only 3 patients', {said})"))
+    _, error = area.desk("submit", path, "--project", "visits", "--check", expect=1)
+    assert "[would_be_returned]" in error
+    assert "words" in error

@@ -77,7 +77,9 @@ class Area:
         self.blocks = Blocks(context, self.queue, self.registry, self.planner, self.claims)
         self.reports = []
         self.check = Check(context, self.registry, lambda *said: self.reports.append(said))
-        self.releases = Releases(context, self.queue, self.check, Bundler(context, self.planner), self.claims)
+        self.releases = Releases(
+            context, self.queue, self.registry, self.check, Bundler(context, self.planner), self.claims
+        )
 
     def plan(self, *asked, k=K, outputs=(), opened=("toy",), twin=None):
         emitted = Emitted(

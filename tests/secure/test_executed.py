@@ -85,7 +85,13 @@ class Case:
             ended=how, memory_ran_out=memory_ran_out, diagnostics="", emitted=None, failure=None, outbox=self.outbox
         )
         outputs.collect(
-            self.services.context, ran, self.release, self.plan, self.policies, hold=lambda c: leases.need(c, lease)
+            self.services.context,
+            self.services.registry,
+            ran,
+            self.release,
+            self.plan,
+            self.policies,
+            hold=lambda c: leases.need(c, lease),
         )
         with self.services.context.database.write() as connection:
             ended.close(self.queue, connection, self.job, ran.how, "")
@@ -227,7 +233,9 @@ def test_one_that_is_too_large_a_link_or_absent_is_not_kept(services, tmp_path, 
 
 def test_a_later_attempt_that_leaves_nothing_leaves_nothing_of_the_first(services, tmp_path):
     case = _case(services, tmp_path)
-    outputs.collect(services.context, None, case.release, case.plan, case.policies, hold=lambda _: None)
+    outputs.collect(
+        services.context, services.registry, None, case.release, case.plan, case.policies, hold=lambda _: None
+    )
     assert MARK not in case.in_review().look()
 
 
@@ -238,7 +246,7 @@ def test_a_worker_that_was_overtaken_changes_nothing_that_people_look_at(service
     late = Ran(
         ended=Ended.FINISHED, memory_ran_out=False, diagnostics="", emitted=None, failure=None, outbox=tmp_path / "none"
     )
-    collect = (services.context, late, case.release, case.plan, case.policies)
+    collect = (services.context, services.registry, late, case.release, case.plan, case.policies)
     case._drop(lease)
     case.claims.recover()
     case.end().in_review()

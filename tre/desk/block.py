@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tre.desk.workspace import Box
-from tre.messages import OutputKind
+from tre.desk.workspace import Box, Proposed
 from tre.statistics.blocks import Estimate
 from tre.statistics.request import Request
 
@@ -23,7 +22,7 @@ class Block(Box):
     def emit_request(self, name: str, request: Request) -> None:
         pass
 
-    def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None:
+    def emit_output(self, proposed: Proposed) -> None:
         pass
 
     def emit_estimate(self, name: str, estimate: Estimate, claimed: list[float]) -> None:  # noqa: ARG002  # the plan has it

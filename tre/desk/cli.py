@@ -203,18 +203,25 @@ def _wait(client: Any, job: str, done: Any, show: Console) -> JobView:
 @common
 @click.option("--yes", is_flag=True, help="Confirm the plan without asking.")
 @click.option("--wait", is_flag=True, help="Wait until it is released, returned or rejected.")
+@click.option(
+    "--check", is_flag=True, help="Only say what output checkers would send back, and why; nothing is sent on."
+)
 @json_option
 def submit(
-    notebook: Path, project: str, parameters: Any, blocks: str | None, strip: bool, yes: bool, wait: bool, show: Console
-) -> Any:
+    notebook: Path, project: str, parameters: Any, blocks: str | None, strip: bool, yes: bool, wait: bool, check: bool,
+    show: Console,
+) -> Any:  # fmt: skip
     """Rehearse, show the plan, and after your confirmation send it into the secure area.
 
     \b
     Example: tre submit analysis.ipynb --project visits -p year 2 --wait
       tre submit forest.ipynb --project visits --blocks 200
+      tre submit tables.ipynb --project visits --check
     """
     client = _client()
     view = _rehearsed(client, _submission(notebook, project, parameters, strip, blocks), show)
+    if check:
+        return _checked(client, view, show)
     # What does not fit is refused below, with what would: no need to ask.
     fits = all(c.affordable for c in view.costs)
     if fits and not yes and not click.confirm("Confirm this plan? Its cost will be reserved.", err=True):
@@ -223,6 +230,20 @@ def submit(
             "not_confirmed", "The plan was not confirmed; nothing was charged.", "Submit again when you wish."
         )
     return _confirmed(client, view, wait, show)
+
+
+def _checked(client: Any, view: JobView, show: Console) -> JobView:
+    """The rules' word on the twin, and no more of the job."""
+    from tre.desk import show as shows
+
+    plan = view.plan
+    withdrawn: JobView = client.withdraw(view.id)
+    names = shows.returned(show, plan) if plan is not None else []
+    if names:
+        raise RequestError(
+            "would_be_returned", f"Output checkers would send back: {', '.join(names)}.", "Mend what the findings say."
+        )
+    return withdrawn.model_copy(update={"plan": plan})
 
 
 def _confirmed(client: Any, view: JobView, wait: bool, show: Console) -> JobView:

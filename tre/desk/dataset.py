@@ -30,16 +30,18 @@ from tre.statistics.references import resolve, value_of
 from tre.statistics.request import Request, parse
 from tre.statistics.result import evaluate
 from tre.statistics.sql import quote
-from tre.statistics.table import Table
+from tre.statistics.table import Table as Values
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from tre.desk.declared import Table
 
 
 Errors = float | Mapping[str, float] | None
 
 # The tables of this notebook's releases, by request: what a later release's bounds may refer to.
-_tables: dict[str, Table] = {}
+_tables: dict[str, Values] = {}
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,20 @@ class Dataset:
             table = evaluate(connection, prepared)
         origin = Origin.THROW_AWAY if self._workspace.world.real else Origin.SYNTHETIC
         return _kept(Release(name, request, table, origin, self.info))
+
+    def table(self, *, totals: bool = False, **statistics: Statistic) -> Table:
+        """The same groups as a table without noise, for `tre.output`: trusted code will compute it on the real rows, and two
+        people decide. `totals`: also by fewer groups. Raises RequestError, with a code."""
+        from tre.desk.declared import Table
+        from tre.statistics import declared
+
+        if self._other is not None:
+            raise RequestError(
+                "table_invalid", "A table is of one dataset.", "Release it with noise, or give tre.output a frame."
+            )
+        plain = {n: s.model_dump() for n, s in statistics.items()}
+        content = {"dataset": self._own.id, **self._parts, "statistics": plain, "totals": totals}
+        return Table(self, declared.parse(content))
 
     def price(self, *, epsilon: float | None = None, error: Errors = None, **statistics: Statistic) -> Quote:
         """What such a release would cost, and the errors to expect. Nothing is asked for, charged or read.

@@ -45,10 +45,14 @@ def reviews(show: Console) -> Any:
     help="Write what the run left of the notebook to this HTML file: it does nothing.",
 )
 @click.option("--save", type=click.Path(path_type=Path), help="Write the outputs under review into this folder.")
+@click.option(
+    "--sacro", type=click.Path(path_type=Path), help="Write them into this folder as SACRO-Viewer opens them."
+)
 @json_option
 def review(
-    release: str, decision: str | None, comment: str, notebook: Path | None, save: Path | None, show: Console
-) -> Any:
+    release: str, decision: str | None, comment: str, notebook: Path | None, save: Path | None, sacro: Path | None,
+    show: Console,
+) -> Any:  # fmt: skip
     """For output checkers: look at a release, or vote on it. Every look is recorded.
 
     \b
@@ -77,6 +81,11 @@ def review(
         for output in info.outputs:
             if output.name in contents:
                 (save / f"{output.name}.{output.kind.suffix}").write_bytes(contents[output.name])
+    if sacro is not None:
+        from tre.desk import sacro as packages
+
+        packages.write(sacro, info, contents, info.disclosure)
+        show.print(f"In {sacro}: unreleased. Delete the folder once you have voted; the vote is taken here, not there.")
     if notebook is not None:
         _write_private(notebook, client.review_notebook(release))
         show.print(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich import markup
 from rich.console import Console
 
 from tre.messages import Balance, Failure, JobView, OutputKind, Plan, ReviewInfo, Stage
 from tre.rules.accounting import delta_of
+from tre.rules.disclosure.finding import Finding, Verdict, worst
 from tre.rules.text import visible
 from tre.terminal import table
 
@@ -62,8 +63,14 @@ def plan(console: Console, view: JobView) -> None:
         )
     _blocks(console, view.plan)
     if view.plan.outputs:
-        rows = [(o.name, o.kind.value, escape(o.context)) for o in view.plan.outputs]
-        console.print(table("Outputs without noise: two people decide", ("output", "kind", "context"), rows))
+        rows = [
+            (o.name, "declared table" if o.declared else o.kind.value, escape(o.context), worst(o.findings).value)
+            for o in view.plan.outputs
+        ]
+        columns = ("output", "kind", "context", "on the twin")
+        console.print(table("Outputs without noise: two people decide", columns, rows))
+        for o in view.plan.outputs:
+            findings(console, o.name, o.findings)
     for c in view.costs:
         verdict = "" if c.affordable else "  [bold red]— more than is left[/bold red]"
         keys = f" and delta {c.keys_delta:g} for keys found in the data" if c.keys_delta else ""
@@ -77,6 +84,29 @@ def plan(console: Console, view: JobView) -> None:
     who = "no people: the policy lets it out automatically" if view.plan.automatic else "two output checkers decide"
     run = "; your notebook will also be run on the real rows, in the sandbox" if view.plan.run else ""
     console.print(f"Then: {who}{run}.\n")
+
+
+def findings(console: Console, name: str, found: Sequence[Finding]) -> None:
+    """What is no pass, and what would help."""
+    for f in found:
+        if f.verdict is Verdict.PASS:
+            continue
+        colour = "red" if f.verdict is Verdict.FAIL else "yellow"
+        console.print(f"  [{colour}]{f.verdict.value}[/{colour}] {escape(name)}, {f.rule.value}: {escape(f.message)}")
+        for m in f.mitigations:
+            price = "" if m.epsilon is None else f" — epsilon {m.epsilon:g}"
+            price += "" if m.error is None else f", error about ± {m.error:.3g}"
+            console.print(f"      {m.kind.value}: {escape(m.call)}{price}")
+
+
+def returned(console: Console, plan: Plan) -> list[str]:
+    """For `--check`: the outputs that would be sent back, and why. Returns their names."""
+    names = [o.name for o in plan.outputs if worst(o.findings) is Verdict.FAIL]
+    if names:
+        console.print(f"[bold red]Would be returned:[/bold red] {escape(', '.join(names))}. The reasons are above.")
+    else:
+        console.print("No rule would send an output back. What needs eyes is for the output checkers.")
+    return names
 
 
 def _requests(found: Plan) -> list[tuple[str, ...]]:
@@ -199,8 +229,11 @@ def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | N
         if contents and o.name in contents:
             _content(console, o.kind, contents[o.name])
         for f in o.findings:
-            colour = {"pass": "green", "review": "yellow"}.get(f.verdict, "red")
-            console.print(f"  [{colour}]{f.verdict}[/{colour}] {f.rule}: {escape(f.message)}")
+            colour = {Verdict.PASS: "green", Verdict.REVIEW: "yellow"}.get(f.verdict, "red")
+            console.print(f"  [{colour}]{f.verdict.value}[/{colour}] {f.rule.value}: {escape(f.message)}")
+            for e in f.earlier:
+                groups = f" ({', '.join(e.groups)})" if e.groups else ""
+                console.print(f"      with {escape(e.release or 'this request')}: {escape(e.output + groups)}")
     if info.plan.requests:
         console.print()
         console.print(

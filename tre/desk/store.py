@@ -60,6 +60,12 @@ class Store:
                 return DatasetInfo.model_validate_json(path.read_bytes())
         return info
 
+    def infos(self) -> list[DatasetInfo]:
+        """Of all twins that are here."""
+        folder = self.home / "twins"
+        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+        return [info for info in map(self._twin_info, names) if info is not None]
+
     def _twin_info(self, dataset: str) -> DatasetInfo | None:
         path = self.home / "twins" / dataset / "info.json"
         return DatasetInfo.model_validate_json(path.read_bytes()) if path.is_file() else None

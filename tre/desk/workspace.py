@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +31,20 @@ from tre.messages import (
     World,
 )
 from tre.statistics.blocks import Estimate
+from tre.statistics.declared import Declared
 from tre.statistics.request import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """An output as a notebook proposes it."""
+
+    name: str
+    kind: OutputKind
+    context: str
+    content: bytes
+    declared: Declared | None = None
+    data: str | None = None
 
 
 class Workspace(Protocol):
@@ -42,7 +56,8 @@ class Workspace(Protocol):
     def released_output(self, name: str) -> tuple[ReleasedOutput, Bundle] | None: ...
     def balances(self, population: str) -> list[Balance]: ...
     def emit_request(self, name: str, request: Request) -> None: ...
-    def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None: ...
+    def emit_output(self, proposed: Proposed) -> None: ...
+    def known(self) -> list[DatasetInfo]: ...
     def released_estimate(self, name: str, estimate: Estimate) -> tuple[ReleasedEstimate, bool] | None: ...
     def emit_estimate(self, name: str, estimate: Estimate, claimed: list[float]) -> None: ...
 
@@ -92,6 +107,10 @@ class Desk:
         self.store.save_twin(info, client.twin(dataset))
         return info
 
+    def known(self) -> list[DatasetInfo]:
+        """The datasets whose twins are here."""
+        return self.store.infos()
+
     def balances(self, population: str) -> list[Balance]:
         """Of the person's projects that have an allowance for this population; none where no gateway answers."""
         from tre.desk.connect import configured
@@ -115,7 +134,7 @@ class Desk:
     def emit_request(self, name: str, request: Request) -> None:
         pass
 
-    def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None:
+    def emit_output(self, proposed: Proposed) -> None:
         pass
 
     def released_estimate(self, name: str, estimate: Estimate) -> tuple[ReleasedEstimate, bool] | None:
@@ -148,6 +167,9 @@ class Box:
     def rows(self, dataset: str) -> Path:
         return self.data / f"{dataset}.parquet"
 
+    def known(self) -> list[DatasetInfo]:
+        return list(self.manifest.datasets.values())
+
     def balances(self, population: str) -> list[Balance]:  # noqa: ARG002  # a sandbox knows no accounts
         return []
 
@@ -163,11 +185,16 @@ class Box:
         self.requests.append(EmittedRequest(name=name, request=request))
         self._write()
 
-    def emit_output(self, name: str, kind: OutputKind, context: str, content: bytes) -> None:
-        self._unused(name)
-        file = f"output-{len(self.outputs)}.{kind.suffix}"
-        (self.outbox / file).write_bytes(content)
-        self.outputs.append(EmittedOutput(name=name, kind=kind, context=context, file=file))
+    def emit_output(self, proposed: Proposed) -> None:
+        self._unused(proposed.name)
+        file = f"output-{len(self.outputs)}.{proposed.kind.suffix}"
+        (self.outbox / file).write_bytes(proposed.content)
+        self.outputs.append(
+            EmittedOutput(
+                name=proposed.name, kind=proposed.kind, context=proposed.context, file=file,
+                declared=proposed.declared, data=proposed.data,
+            )
+        )  # fmt: skip
         self._write()
 
     def released_estimate(self, name: str, estimate: Estimate) -> None:  # noqa: ARG002  # nor was an estimate

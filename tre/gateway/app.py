@@ -44,7 +44,12 @@ log = logging.getLogger("tre.gateway")
 # A notebook as a JSON string can be longer than its bytes; what is larger than this was never read.
 MAX_BODY = 3 * MAX_BYTES
 ISOLATION = "tre-isolation"
-MEDIA = {OutputKind.TABLE: "text/csv", OutputKind.FIGURE: "image/png", OutputKind.TEXT: "text/plain; charset=utf-8"}
+MEDIA = {
+    OutputKind.TABLE: "text/csv",
+    OutputKind.FIGURE: "image/png",
+    OutputKind.TEXT: "text/plain; charset=utf-8",
+    OutputKind.MODEL: "application/json",
+}
 
 
 def _person(

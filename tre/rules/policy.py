@@ -6,6 +6,7 @@ function, `check`, for what holds between files. Reading YAML and finding line n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
@@ -61,11 +62,53 @@ class Loss(Closed):
     keys_delta: float = Field(default=0, ge=0, lt=1e-3)
 
 
-class Disclosure(Closed):
-    """Thresholds of the disclosure rules for outputs without noise."""
+class ZeroRule(StrEnum):
+    """What a cell is that nobody is in."""
 
+    ALLOW = "allow"
+    REVIEW = "review"
+    FAIL = "fail"
+
+    @property
+    def strictness(self) -> int:
+        return list(ZeroRule).index(self)
+
+
+class Disclosure(Closed):
+    """Thresholds of the disclosure rules for outputs without noise. Of an area's and a project's, the stricter holds."""
+
+    # The fewest people that a cell may be of.
     threshold: int = Field(default=10, ge=1)
+    # A longer table may be a list of people.
     max_rows: int = Field(default=500, ge=1)
+    # The `dominance_n` largest contributions may not be the share `dominance_k` of a sum or more.
+    dominance_n: int = Field(default=2, ge=1, le=10)
+    dominance_k: float = Field(default=0.9, gt=0, le=1)
+    # What is left without the two largest must be at least this share of the largest.
+    p_percent: float = Field(default=0.1, ge=0, le=10)
+    degrees_of_freedom: int = Field(default=10, ge=1)
+    zeros: ZeroRule = ZeroRule.REVIEW
+    # Counts must be multiples of this; 1: any.
+    round_to: int = Field(default=1, ge=1)
+    # Whether a few people without a value are a finding.
+    missing: bool = False
+
+    def stricter(self, other: Disclosure | None) -> Disclosure:
+        """Both at once: of each number the stricter one."""
+        if other is None:
+            return self
+        return Disclosure(
+            threshold=max(self.threshold, other.threshold),
+            max_rows=min(self.max_rows, other.max_rows),
+            dominance_n=max(self.dominance_n, other.dominance_n),
+            dominance_k=min(self.dominance_k, other.dominance_k),
+            p_percent=max(self.p_percent, other.p_percent),
+            degrees_of_freedom=max(self.degrees_of_freedom, other.degrees_of_freedom),
+            zeros=max(self.zeros, other.zeros, key=lambda z: z.strictness),
+            # Multiples of both.
+            round_to=math.lcm(self.round_to, other.round_to),
+            missing=self.missing or other.missing,
+        )
 
 
 class Review(Closed):
@@ -365,8 +408,10 @@ def _check_strictness(file: str, project: Project, area: Area) -> list[Problem]:
     if project.failure_told is not None and project.failure_told.laxity > area.failure_told.laxity:
         found.append(Problem(file=file, path=("failure_told",), reason="laxer than the area's rule"))
     mine = project.disclosure
-    if mine is not None and mine.threshold < area.disclosure.threshold:
-        found.append(Problem(file=file, path=("disclosure", "threshold"), reason="laxer than the area's threshold"))
-    if mine is not None and mine.max_rows > area.disclosure.max_rows:
-        found.append(Problem(file=file, path=("disclosure", "max_rows"), reason="laxer than the area's limit of rows"))
+    # What a project does not say is the area's (Disclosure.stricter); what it says may not be laxer.
+    found += [
+        Problem(file=file, path=("disclosure", name), reason="laxer than the area's rule")
+        for name in (sorted(mine.model_fields_set) if mine is not None else ())
+        if getattr(area.disclosure.stricter(mine), name) != getattr(mine, name)
+    ]
     return found

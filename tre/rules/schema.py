@@ -170,3 +170,14 @@ class TableSchema(Closed):
                 "primary_key": tuple(k for k in self.primary_key if k in keep),
             }
         )
+
+
+class SyntheticLabel(Closed):
+    """What a twin says of itself wherever it goes."""
+
+    tier: str
+    made: str
+    generator: str
+    epsilon: float | None
+    delta: float | None
+    learnt: str

@@ -186,12 +186,12 @@ def source(prepared: Prepared, *, without: str | None = None) -> str:
         sql = f"SELECT *, {expression} AS {quote(name)} FROM ({sql})"
     # What is neither true nor false keeps no row.
     tests = [f"({c})" for c in prepared.conditions] + [
-        _known(g) for g in prepared.groups.values() if g.column != without
+        known(g) for g in prepared.groups.values() if g.column != without
     ]
     return f"SELECT * FROM ({sql})" + (f" WHERE {' AND '.join(tests)}" if tests else "")
 
 
-def _known(group: Group) -> str:
+def known(group: Group) -> str:
     values = [k for k in group.keys if k is not None]
     test = f"{quote(group.column)} IN ({', '.join(literal(v) for v in values)})" if values else "FALSE"
     return f"({test} OR {quote(group.column)} IS NULL)" if None in group.keys else test

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tre.errors import NotFound, PolicyError
-from tre.messages import DatasetInfo, SyntheticLabel
+from tre.messages import DatasetInfo
 from tre.rules.accounting import rho_of
 from tre.rules.canonical import digest
 from tre.rules.policy import Dataset, Policies, Tier
-from tre.rules.schema import ORDER, PERSON
+from tre.rules.schema import ORDER, PERSON, SyntheticLabel
 from tre.secure import audit, ledger
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
@@ -192,6 +192,7 @@ class Registry:
             licence=dataset.licence, steward=dataset.steward, population=dataset.population,
             version=version or self.version(connection, name), delta=policies.populations[dataset.population].lifetime.delta,
             size=dataset.size, columns=columns, table=dataset.table.only(columns), twin=_public(label) if label else None,
+            disclosure=policies.area.disclosure.stricter(policies.projects[project].disclosure),
         )  # fmt: skip
 
     def view(self, source: Path, columns: tuple[str, ...]) -> Path:

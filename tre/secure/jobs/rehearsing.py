@@ -24,7 +24,7 @@ from tre.secure.jobs.faults import OUR_FAULT, fault
 from tre.secure.jobs.leases import Lease
 from tre.secure.jobs.queue import Queue
 from tre.secure.jobs.work import Lane
-from tre.secure.release import estimates
+from tre.secure.release import estimates, outputs
 from tre.secure.release.planning import Planner
 
 log = logging.getLogger("tre.worker")
@@ -95,6 +95,7 @@ class Rehearsals:
                 connection, policies, project=str(job.project), person=str(job.person), notebook=str(job.notebook),
                 parameters=json.loads(str(job.parameters)), emitted=ran.emitted,
                 blocks=block_store.asked(connection, str(job.id)), twin=twin, notes=notes,
+                contents=outputs.left(ran),
             )  # fmt: skip
 
     def _twin_blocks(

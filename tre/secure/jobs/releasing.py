@@ -21,13 +21,14 @@ from tre.rules.policy import Policies
 from tre.secure import ledger, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
+from tre.secure.data.registry import Registry
 from tre.secure.jobs import block_store, leases
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Lease
 from tre.secure.jobs.queue import Queue
 from tre.secure.jobs.work import Lane
-from tre.secure.release import review
+from tre.secure.release import outputs, review
 from tre.secure.release.bundle import Bundler
 from tre.secure.release.check import Check
 from tre.secure.release.planning import need_allowed
@@ -50,8 +51,10 @@ def _automatic(plan: str) -> bool:
 
 
 class Releases:
-    def __init__(self, context: Context, queue: Queue, check: Check, bundler: Bundler, claims: Claims) -> None:
-        self.context, self.queue, self.check = context, queue, check
+    def __init__(
+        self, context: Context, queue: Queue, registry: Registry, check: Check, bundler: Bundler, claims: Claims
+    ) -> None:
+        self.context, self.queue, self.registry, self.check = context, queue, registry, check
         self.bundler, self.claims = bundler, claims
         self._aside: dict[str, float] = {}
 
@@ -89,6 +92,11 @@ class Releases:
             policies = policy_files.by_digest(connection, plan.policy)
         match Release(str(release.state)):
             case Release.CHECKING:
+                if plan.outputs and not plan.run:  # declared tables alone: no run has collected them
+                    outputs.collect(
+                        self.context, self.registry, None, str(release.id), plan, policies,
+                        hold=lambda connection: leases.need(connection, lease),
+                    )  # fmt: skip
                 self._move(release, lease, Release.APPROVED if plan.automatic else Release.IN_REVIEW)
             case Release.APPROVED:
                 self._move(release, lease, Release.RELEASING)

@@ -107,5 +107,11 @@ class Runs:
             policies = policy_files.by_digest(connection, plan.policy)
             release = connection.execute(sa.select(t.c.id).where(t.c.job == job.id)).scalar_one()
         outputs.collect(
-            self.context, ran, release, plan, policies, hold=lambda connection: leases.need(connection, lease)
+            self.context,
+            self.registry,
+            ran,
+            release,
+            plan,
+            policies,
+            hold=lambda connection: leases.need(connection, lease),
         )

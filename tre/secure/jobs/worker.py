@@ -53,7 +53,7 @@ class Worker:
         self.rehearsals = Rehearsals(context, queue, registry, planner, self.claims)
         self.runs = Runs(context, queue, registry, planner, self.claims)
         self.blocks = Blocks(context, queue, registry, planner, self.claims)
-        self.releases = Releases(context, queue, check, bundler, self.claims)
+        self.releases = Releases(context, queue, registry, check, bundler, self.claims)
         self._lanes: list[Lane] = []
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="tre-pulse", daemon=True)

@@ -2,7 +2,8 @@
 
 Guarantees: only outputs of the plan are taken, by their planned name and kind; a table is parsed and written again as
 CSV, a figure decoded and encoded again as PNG without metadata, a text must be UTF-8; what does not parse is refused and
-counts as missing. Stored by content hash, outside any folder that a sandbox can reach.
+counts as missing. A declared table is computed by `judging`, whatever the run left. Stored by content hash, outside any
+folder that a sandbox can reach.
 """
 
 from __future__ import annotations
@@ -14,42 +15,58 @@ import secrets
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
-from tre.messages import OutputKind, Plan, PlannedOutput
-from tre.rules import disclosure
-from tre.rules.canonical import digest_bytes
-from tre.rules.disclosure import Finding
+from tre.errors import NotAllowed
+from tre.messages import EmittedOutput, OutputKind, Plan, PlannedOutput
+from tre.rules.canonical import canonical_json, digest_bytes
+from tre.rules.disclosure.finding import Finding
+from tre.rules.fitted import ModelSummary
 from tre.rules.policy import Disclosure, Policies
 from tre.secure.context import Context
+from tre.secure.data.registry import Registry
 from tre.secure.database import tables
 from tre.secure.jobs.leases import Hold
 from tre.secure.jobs.runner import Ran
-from tre.secure.release import executed
+from tre.secure.release import executed, judging
+from tre.secure.release.planning import need_allowed
 
 MAX_PIXELS = 20_000_000
 MAX_CELLS = 200_000
 
 
-def collect(context: Context, ran: Ran | None, release: str, plan: Plan, policies: Policies, *, hold: Hold) -> None:
+def collect(
+    context: Context, registry: Registry, ran: Ran | None, release: str, plan: Plan, policies: Policies, *, hold: Hold
+) -> None:
     """Store each planned output (or its absence) and its findings, and the executed notebook. Safe to call again.
 
     All of it takes effect in one transaction that `hold` is asked in: people may have approved what another worker left.
     """
+    folder = context.area.folder("outputs")
+    with context.database.read() as connection:
+        infos = {
+            name: registry.info(connection, policies, plan.project, name, version=version)
+            for name, version in (plan.datasets if _allowed(connection, plan) else {}).items()
+        }
+        before = judging.released(connection, folder, list(plan.datasets))
+    judged = judging.judge(
+        plan.outputs, contents(ran, plan.outputs), infos, lambda name: registry.rows(name, plan.datasets[name]), before,
+        thresholds(policies, plan.project),
+    )  # fmt: skip
     rows = []
     for position, item in enumerate(plan.outputs):
-        content = _content(ran, item)
+        content, found = judged[item.name].content, judged[item.name].findings
         sha256 = None
         if content is not None:
             sha256 = digest_bytes(content)
-            _keep(context.area.folder("outputs") / sha256, content)
-        findings = judge(item.kind, content, thresholds(policies, plan.project), _identifiers(policies, plan.project))
-        found = json.dumps([{"rule": f.rule, "verdict": f.verdict.value, "message": f.message} for f in findings])
+            _keep(folder / sha256, content)
         rows.append(
             {
                 "release": release, "name": item.name, "position": position, "kind": item.kind.value,
-                "context": item.context, "sha256": sha256, "findings": found,
+                "context": item.context, "sha256": sha256,
+                "findings": json.dumps([f.model_dump(mode="json") for f in found]),
             }
         )  # fmt: skip
     with context.database.write() as connection:
@@ -58,6 +75,15 @@ def collect(context: Context, ran: Ran | None, release: str, plan: Plan, policie
         connection.execute(tables.outputs.delete().where(tables.outputs.c.release == release))
         if rows:
             connection.execute(tables.outputs.insert(), rows)
+
+
+def _allowed(connection: sa.Connection, plan: Plan) -> bool:
+    """Without it no row is read: declared tables are then missing."""
+    try:
+        need_allowed(connection, plan)
+    except NotAllowed:
+        return False
+    return True
 
 
 def _keep(place: Path, content: bytes) -> None:
@@ -72,16 +98,27 @@ def stored(connection: sa.Connection, release: str) -> list[sa.Row[tuple[object,
     return list(connection.execute(sa.select(t).where(t.c.release == release).order_by(t.c.position)))
 
 
+def findings(row: sa.Row[Any]) -> tuple[Finding, ...]:
+    """What was found about a stored output."""
+    return tuple(Finding.model_validate(f) for f in json.loads(str(row.findings)))
+
+
 def thresholds(policies: Policies, project: str) -> Disclosure:
-    return policies.projects[project].disclosure or policies.area.disclosure
+    """The area's and the project's, the stricter of each."""
+    return policies.area.disclosure.stricter(policies.projects[project].disclosure)
 
 
-def _identifiers(policies: Policies, project: str) -> list[str]:
-    return [policies.datasets[name].unit.field for name in policies.projects[project].datasets]
+def contents(ran: Ran | None, items: Sequence[PlannedOutput]) -> dict[str, bytes | None]:
+    """What a box left of each output that is no declared table, by name and kind, written anew; None where nothing is."""
+    return {i.name: _content(ran, i) for i in items if i.declared is None}
 
 
-def _content(ran: Ran | None, item: PlannedOutput) -> bytes | None:
-    """The output of that name and kind, rewritten; None when the run did not make it or it cannot be read."""
+def left(ran: Ran) -> dict[str, bytes | None]:
+    """The same of a rehearsal, whose own list is the one that is planned by."""
+    return {o.name: _content(ran, o) for o in (ran.emitted.outputs if ran.emitted else ()) if o.declared is None}
+
+
+def _content(ran: Ran | None, item: PlannedOutput | EmittedOutput) -> bytes | None:
     if ran is None or ran.emitted is None:
         return None
     claimed = [o for o in ran.emitted.outputs if (o.name, o.kind) == (item.name, item.kind)]
@@ -103,6 +140,8 @@ def rewrite(kind: OutputKind, raw: bytes) -> bytes:
             return _png(raw)
         case OutputKind.TEXT:
             return raw.decode("utf-8").encode()
+        case OutputKind.MODEL:
+            return canonical_json(ModelSummary.model_validate_json(raw).model_dump(mode="json"))
 
 
 def _rows(raw: bytes) -> list[list[str]]:
@@ -126,18 +165,3 @@ def _png(raw: bytes) -> bytes:
     buffer = io.BytesIO()
     clean.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def judge(kind: OutputKind, content: bytes | None, limits: Disclosure, identifiers: Sequence[str]) -> list[Finding]:
-    if content is None:
-        return disclosure.missing()
-    if kind is not OutputKind.TABLE:
-        return disclosure.unreadable(kind.value)
-    header, *rows = _rows(content)
-    found: dict[Finding, None] = {}
-    for identifier in identifiers or [""]:
-        result = disclosure.table(
-            header, rows, threshold=limits.threshold, max_rows=limits.max_rows, identifier=identifier
-        )
-        found |= dict.fromkeys(result)
-    return list(found)

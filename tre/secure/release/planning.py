@@ -31,7 +31,7 @@ from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
-from tre.secure.release import estimates
+from tre.secure.release import estimates, judging, proposed
 from tre.statistics import linking
 from tre.statistics.aggregate import open_rows
 from tre.statistics.prepare import Prepared, prepare
@@ -103,8 +103,10 @@ class Planner:
         blocks: int | None = None,
         twin: estimates.Told | None = None,
         notes: tuple[str, ...] = (),
+        contents: Mapping[str, bytes | None] | None = None,
     ) -> Plan:
-        """Raises RequestError for whatever the emitted requests may not ask."""
+        """Raises RequestError for whatever the emitted requests may not ask. `contents`: what the rehearsal left of its
+        outputs, written anew, by name."""
         if not emitted.requests and not emitted.outputs and not emitted.estimates:
             raise RequestError(
                 "plan_empty",
@@ -153,14 +155,38 @@ class Planner:
             )
             new = sum(e.rho_units for e in found if not e.replayed)
             costs |= {cut.population: costs.get(cut.population, 0) + new} if new else {}
-        outputs = tuple(PlannedOutput(name=o.name, kind=o.kind, context=o.context) for o in emitted.outputs)
+        outputs = self._outputs(connection, policies, project, emitted, infos, contents or {})
         return Plan(
             project=project, person=person, notebook=notebook, parameters=parameters,
             datasets=versions, estimates=found, blocks=cut,
             policy=policy_files.policy_digest(policies), requests=tuple(requests), outputs=outputs, costs=costs,
             automatic=not outputs and _within(policies, project, costs),
-            run=cut is None and (bool(outputs) or _run_rule(policies, project) is RunRule.ALWAYS),
+            # A declared table is computed without the notebook.
+            run=cut is None and (any(o.declared is None for o in outputs) or _run_rule(policies, project) is RunRule.ALWAYS),
         )  # fmt: skip
+
+    def _outputs(
+        self,
+        connection: sa.Connection,
+        policies: Policies,
+        project: str,
+        emitted: Emitted,
+        infos: Mapping[str, DatasetInfo],
+        contents: Mapping[str, bytes | None],
+    ) -> tuple[PlannedOutput, ...]:
+        """Each with what the rules say of it on the twin, beside what has left to this project."""
+        items = [proposed.planned(o, emitted, infos) for o in emitted.outputs]
+        before = judging.released(
+            connection, self.registry.context.area.folder("outputs"), list(infos), project=project
+        )
+        limits = policies.area.disclosure.stricter(policies.projects[project].disclosure)
+        judged = judging.judge(
+            items, contents, infos, lambda name: self.registry.twin_view(name, infos[name].columns), before, limits,
+            numbers=False,
+        )  # fmt: skip
+        for item in items:
+            proposed.refuse(judged[item.name].findings)
+        return tuple(i.model_copy(update={"findings": judged[i.name].findings}) for i in items)
 
     def _rehearse(self, prepared: Prepared, infos: Mapping[str, DatasetInfo]) -> None:
         """The request on the twin, by trusted code, for nothing: what cannot be computed fails here, before it costs."""

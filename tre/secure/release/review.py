@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tre.errors import Conflict, NotAllowed, NotFound, RequestError
-from tre.messages import DecisionKind, FindingInfo, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
+from tre.messages import DecisionKind, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
 from tre.rules import lifecycle, permissions
 from tre.rules import notebook as notebooks
 from tre.rules.canonical import digest_bytes
@@ -169,15 +169,16 @@ class Desk:
         v = tables.votes
         votes = connection.execute(sa.select(v).where(v.c.release == release).order_by(v.c.at)).all()
         mine = [DecisionKind(x.decision) for x in votes if x.person == person]
-        state = Release(found.state)
+        state, plan = Release(found.state), Plan.model_validate_json(job.plan)
         return ReviewInfo(
             release=release, project=found.project, person=found.person,
             state=Release.IN_REVIEW.value if state in OPEN else state.value, submitted=found.created_at,
-            ready=state is not Release.CHECKING, plan=Plan.model_validate_json(job.plan),
+            ready=state is not Release.CHECKING, plan=plan,
             notebook_source=notebooks.listing(json.loads(self.queue.notebook(job.notebook))),
             run=end.how if (end := ended.of(connection, job.id)) else None,
             outputs=tuple(_output(o) for o in outputs.stored(connection, release)),
             my_vote=mine[0] if mine else None,
+            disclosure=outputs.thresholds(policy_files.by_digest(connection, plan.policy), plan.project),
             # Blind until both have voted: of the other's vote not even its being there is told.
             votes_cast=len(votes) if len(votes) == 2 else len(mine),
             comments=tuple(x.comment for x in votes if x.comment and (len(votes) == 2 or x.person == person)),
@@ -195,5 +196,5 @@ class Desk:
 def _output(o: sa.Row[Any]) -> ReviewOutput:
     return ReviewOutput(
         name=o.name, kind=OutputKind(o.kind), context=o.context, present=o.sha256 is not None, digest=o.sha256,
-        findings=tuple(FindingInfo(**f) for f in json.loads(o.findings)),
+        findings=outputs.findings(o),
     )  # fmt: skip
