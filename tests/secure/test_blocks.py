@@ -2,7 +2,7 @@
 stored, once. The sandbox is a stand-in here that writes what a hostile one could; the real one is in the journey's test."""
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -186,6 +186,7 @@ def sandbox(monkeypatch, clock):
 
     made = Sandbox()
     monkeypatch.setattr(blocks.runner, "run", made.run)
+    monkeypatch.setattr(blocks.zygote, "begun", lambda _: nullcontext())
     return made
 
 

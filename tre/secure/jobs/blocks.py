@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.partition import Source, partition
 from tre.secure.data.registry import Registry
-from tre.secure.jobs import block_store, collect, leases, runner
+from tre.secure.jobs import block_store, collect, leases, runner, zygote
 from tre.secure.jobs.claims import Claims
+from tre.secure.jobs.engine import Engine
 from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Lease
 from tre.secure.jobs.local import Local
 from tre.secure.jobs.queue import Queue
 from tre.secure.jobs.work import Lane
+from tre.secure.jobs.zygote import Forked
 from tre.secure.release.planning import Planner, need_allowed
 
 log = logging.getLogger("tre.worker")
@@ -99,7 +102,22 @@ class Blocks:
         left = [number for number in range(blocks.blocks) if number not in done]
         if not left or times.next(self.context.seconds()) is None:
             return
-        manifest = self._lay_out(plan, blocks, folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with zygote.begun(folder / "zygote") as loading:
+            manifest = self._lay_out(plan, blocks, folder)
+            forks = loading if loading is not None and loading.works() else None
+            if forks is None:
+                log.warning("no process can be forked for blocks here: each loads its libraries itself")
+
+            def engine() -> Engine:
+                return Forked(forks) if forks is not None and forks.alive() else Local(folder)
+
+            self._slots(job, plan, blocks, times, left, manifest, folder, engine, lease, lane)
+
+    def _slots(
+        self, job: Row, plan: Plan, blocks: BlockPlan, times: Schedule, left: list[int], manifest: Manifest, folder: Path,
+        engine: Callable[[], Engine], lease: Lease, lane: Lane,
+    ) -> None:  # fmt: skip
         used = -1
         while left and not lane.cancelled.is_set():
             slot = times.next(self.context.seconds(), used)
@@ -110,10 +128,11 @@ class Blocks:
             self._until(times.begin(slot), lane)
             threads = [
                 threading.Thread(
-                    target=self._block, args=(number, job, plan, blocks, manifest, folder, lease, lane), daemon=True
+                    target=self._block, args=(number, job, plan, blocks, manifest, folder, engine(), lease, lane),
+                    daemon=True,
                 )
                 for number in now
-            ]  # a sandbox ends with the thread that started it
+            ]  # a sandbox ends with the thread that started it  # fmt: skip
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -130,17 +149,17 @@ class Blocks:
             name: Source(rows=self.registry.rows(name, info.version), unit=info.table.unit.field, columns=info.columns)
             for name, info in infos.items()
         }
-        shutil.rmtree(folder, ignore_errors=True)
         key = self.context.area.derived_key("blocks")
         partition(folder / "rows", sources, key=key, population=blocks.population, k=blocks.blocks)
         told = {name: info.model_copy(update={"version": NO_VERSION}) for name, info in infos.items()}
         return Manifest(world=World.BLOCK, project=plan.project, datasets=told, released={})
 
     def _block(
-        self, number: int, job: Row, plan: Plan, blocks: BlockPlan, manifest: Manifest, folder: Path, lease: Lease, lane: Lane
+        self, number: int, job: Row, plan: Plan, blocks: BlockPlan, manifest: Manifest, folder: Path, engine: Engine,
+        lease: Lease, lane: Lane,
     ) -> None:  # fmt: skip
         # Alone in its folder: a runner removes what other attempts beside it have left.
-        own, engine, claimed = folder / f"run-{number}" / "box", Local(folder), None
+        own, claimed = folder / f"run-{number}" / "box", None
         try:
             ran = runner.run(
                 own, manifest=manifest, engine=engine, cancelled=lane.cancelled, limits=limits(blocks),
