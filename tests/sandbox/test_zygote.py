@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.journey.conftest import notebook
-from tre.secure.jobs import box, sandbox, zygote
+from tre.secure.jobs import box, running, sandbox, zygote
 from tre.secure.jobs.box import Box, Limits
 from tre.secure.jobs.engine import Attempt
 from tre.secure.jobs.sandbox import Ended
@@ -69,6 +69,23 @@ def test_how_it_ends_is_told_as_of_any_box(forks, tmp_path):
     killed = "import os\nfor p in (2, 3):\n    os.kill(p, 9)\n"  # the holder, by which the box stands
     assert entered(forks, tmp_path / "d", killed).ended is Ended.FAILED
     assert entered(forks, tmp_path / "e", "").ended is Ended.FINISHED  # the zygote is as it was
+
+
+def test_a_folder_that_two_blocks_can_write_to_is_caught_by_the_mark_of_the_first(forks, tmp_path, monkeypatch):
+    """The planted fault: their home is one folder of the machine."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+
+    class Weak(running.Layout):
+        def __init__(self, *given):
+            super().__init__(*given)
+            at = self.arguments.index("--remount-ro")
+            self.arguments[at:at] = ["--bind", self._near(shared), "/home/job"]
+
+    monkeypatch.setattr(running, "Layout", Weak)
+    ended = [entered(forks, tmp_path / str(n), "open('/home/job/mark', 'x')").ended for n in range(2)]
+    assert ended == [Ended.FINISHED, Ended.FAILED]  # as the first test's second box would
 
 
 SOURCE = """import numpy, pandas, random, sklearn.ensemble, os
