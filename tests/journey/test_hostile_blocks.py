@@ -131,7 +131,7 @@ def kept(area, job, until):
 
 def late(area, view):
     """Seconds between the moment that was fixed and the one at which each stage is shown."""
-    services, p, b = area.services(), tables.published, tables.blocks
+    services, p, b = area.services(), tables.published, tables.block_jobs
     with services.context.database.read() as connection:
         due = connection.execute(sa.select(b.c.due).where(b.c.job == view["id"])).scalar_one()
         stages = connection.execute(sa.select(p.c.stage, p.c.visible_from).where(p.c.job == view["id"])).all()

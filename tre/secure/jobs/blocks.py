@@ -47,12 +47,21 @@ MAX_CLAIMS = 2**18
 OUTBOX_MB = 16
 # What stands for a version in a block: the real one is named by all rows.
 NO_VERSION = "block"
+FOLDER = "blocks"
 
 
 class Blocks:
     def __init__(self, context: Context, queue: Queue, registry: Registry, planner: Planner, claims: Claims) -> None:
         self.context, self.queue, self.registry = context, queue, registry
         self.planner, self.claims = planner, claims
+
+    def sweep(self) -> None:
+        """Remove the rows of blocks whose job is over, and whose worker was killed before it could."""
+        for folder in self.context.area.folder("jobs").glob(f"*/{FOLDER}"):
+            with self.context.database.read() as connection:
+                state = self.queue.row(connection, folder.parent.name).state
+            if state not in (Job.QUEUED, Job.RUNNING):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def step(self, lane: Lane) -> bool:
         """The blocks of one job, to their end."""
@@ -66,7 +75,7 @@ class Blocks:
 
     def _one(self, job: Row, lease: Lease, lane: Lane) -> None:
         plan = Plan.model_validate_json(str(job.plan))
-        folder = self.context.area.folder("jobs") / str(job.id) / "blocks"
+        folder = self.context.area.folder("jobs") / str(job.id) / FOLDER
         with self.context.database.read() as connection:
             times = block_store.schedule_of(connection, str(job.id))
         if times is None or plan.blocks is None:
