@@ -31,9 +31,9 @@ HOSTILE = {
     "for place in (matplotlib.get_cachedir(), os.path.dirname(numpy.__file__)): write(place)",
     "leaves processes that burn time": "for _ in range(3): kept.append(subprocess.Popen([sys.executable, '-c', 'while 1: pass', MARK]))\n"
     "time.sleep(2)",
-    "crashes": "claim({'seen': [1], 'age': [200]}); os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)",
-    "sleeps": "claim({'seen': [1], 'age': [200]}); time.sleep(1000)",
-    "floods": "claim({'seen': [1], 'age': [200]})\n"
+    "crashes": "claim({'seen': [0], 'age': [200]}); os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)",
+    "sleeps": "claim({'seen': [0], 'age': [200]}); time.sleep(1000)",
+    "floods": "claim({'seen': [0], 'age': [200]})\n"
     "for _ in range(20): subprocess.Popen(['sh', '-c', 'yes & yes'])\n"
     "open('/outbox/large', 'wb').write(bytes(2**25)); kept.append(bytearray(2**40))",
     "hands out exotic values": "claim('{\"seen\": [NaN], \"age\": [' + '9' * 5000 + '], \"\\\\u0000\": ' + '[' * 900 + ']' * 900 + '}', end=True)",
