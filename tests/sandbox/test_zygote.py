@@ -88,6 +88,11 @@ def test_a_folder_that_two_blocks_can_write_to_is_caught_by_the_mark_of_the_firs
     assert ended == [Ended.FINISHED, Ended.FAILED]  # as the first test's second box would
 
 
+def test_what_a_notebook_mentions_is_loaded_beforehand():
+    assert zygote.mentioned(b"from sklearn.svm import SVC\nimport os") == ["sklearn"]
+    assert zygote.mentioned(b"print(1)") == []
+
+
 SOURCE = """import numpy, pandas, random, sklearn.ensemble, os
 print(random.random(), numpy.random.rand())
 %matplotlib inline
@@ -117,7 +122,7 @@ def test_memory_that_two_forks_could_write_to_is_refused(tmp_path, monkeypatch):
 
     def with_fault(order, **more):
         if isinstance(order, dict) and order.get("arguments", [""])[0] == "-m":
-            code = "import mmap; from tre.desk import zygote; zygote._load = lambda: globals().update(held=mmap.mmap(-1, 9)); zygote.main()"
+            code = "import mmap; from tre.desk import zygote; zygote._load = lambda _: globals().update(held=mmap.mmap(-1, 9)); zygote.main()"
             order = {**order, "arguments": ["-c", code, order["arguments"][2]]}
         return right(order, **more)
 

@@ -186,7 +186,7 @@ def sandbox(monkeypatch, clock):
 
     made = Sandbox()
     monkeypatch.setattr(blocks.runner, "run", made.run)
-    monkeypatch.setattr(blocks.zygote, "begun", lambda _: nullcontext())
+    monkeypatch.setattr(blocks.zygote, "begun", lambda *_: nullcontext())
     return made
 
 

@@ -1,8 +1,8 @@
 """A process that has loaded what notebooks mostly import, and is forked for each block: a block then starts in a moment.
 
-    python -m tre.desk.zygote FD          started by the secure side (jobs.zygote), which sends orders through the socket FD
+    python -m tre.desk.zygote FD PACKAGE…     started by the secure side (jobs.zygote), which sends orders through FD, a socket
 
-Guarantees: it is given nothing but boxes to enter: no rows, no notebook, no result of a block reaches this process, and it
+Guarantees: it is given nothing but names of packages and boxes to enter: no rows, no notebook, no result of a block reaches this process, and it
 hears of no block's end, so that no fork of it differs by what was in another. A fork gives up all that is not its box's before the first line of a notebook: it joins
 the box's control groups and namespaces, closes every other file, drops every capability, sets the box's limits, and takes
 the box's system-call filter; where one of these fails, or where it would share memory that it can write, it ends, and nothing has run.
@@ -26,14 +26,17 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-# What is loaded before there is work. Those that are not installed are left out.
-LIBRARIES = (
-    "numpy", "pandas", "pyarrow.parquet", "matplotlib.pyplot", "scipy.stats", "scipy.optimize", "sklearn.ensemble",
-    "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline", "sklearn.preprocessing",
-    "statsmodels.api", "statsmodels.formula.api", "papermill.execute", "ipykernel.ipkernel", "ipykernel.kernelapp",
+# What is loaded for every notebook, and what for those that mention its package; left out where it is not installed.
+ALWAYS = (
+    "numpy", "pandas", "pyarrow.parquet", "papermill.execute", "ipykernel.ipkernel", "ipykernel.kernelapp",
     "ipykernel.debugger", "IPython.core.debugger", "IPython.core.completerlib", "IPython.core.oinspect",
     "IPython.extensions.storemagic", "tornado.platform.asyncio", "sqlite3",
     "tre", "tre.desk.block", "tre.desk.dataset", "tre.desk.estimate", "tre.desk.kernel", "tre.desk.output",
+)  # fmt: skip
+MENTIONED = (
+    "matplotlib.pyplot", "scipy.stats", "scipy.optimize", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics",
+    "sklearn.model_selection", "sklearn.pipeline", "sklearn.preprocessing", "statsmodels.api", "statsmodels.formula.api",
+    "lifelines",
 )  # fmt: skip
 READY = b"ready"
 FAILED = 126
@@ -49,7 +52,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main() -> int:
     orders = socket.socket(fileno=int(sys.argv[1]))
-    _load()
+    _load(sys.argv[2:])
     gc.collect()
     gc.freeze()  # a fork's first collection then copies nothing
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes them away, and tells nobody
@@ -64,8 +67,8 @@ def main() -> int:
             os.close(descriptor)
 
 
-def _load() -> None:
-    for name in LIBRARIES:
+def _load(packages: list[str]) -> None:
+    for name in (*ALWAYS, *(m for m in MENTIONED if m.partition(".")[0] in packages)):
         with contextlib.suppress(ImportError):
             __import__(name)
     from tre.desk.kernel import get_ready

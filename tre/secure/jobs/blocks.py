@@ -112,7 +112,7 @@ class Blocks:
         if not left or times.next(self.context.seconds()) is None:
             return
         shutil.rmtree(folder, ignore_errors=True)
-        with zygote.begun(folder / "zygote") as loading:
+        with zygote.begun(folder / "zygote", self.queue.notebook(plan.notebook)) as loading:
             manifest = self._lay_out(plan, blocks, folder)
             forks = loading if loading is not None and loading.works() else None
             if forks is None:

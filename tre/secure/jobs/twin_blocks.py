@@ -69,7 +69,7 @@ def run(
     until = time.monotonic() + seconds
     ending = ExitStack()
     try:
-        loading = ending.enter_context(zygote.begun(folder / "zygote"))
+        loading = ending.enter_context(zygote.begun(folder / "zygote", notebook))
         partition(folder / "rows", sources, key=KEY, population=plan.population, k=cut)
         told = {n: infos[n].model_copy(update={"version": NO_VERSION}) for n in plan.datasets}
         manifest = Manifest(world=World.BLOCK, project=project, datasets=told, released={})

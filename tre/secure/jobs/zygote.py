@@ -22,12 +22,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from tre.desk.zygote import MENTIONED
 from tre.errors import SandboxError
 from tre.secure.jobs import sandbox
 from tre.secure.jobs.box import JOB_USER, PATIENCE, Box, Limits, as_root, environment
@@ -45,9 +46,10 @@ TRIAL = Limits(wall_seconds=30, cpu_seconds=30, memory_mb=1024, outbox_mb=1)
 
 
 class Zygote:
-    """`folder`: new, for the directories of the box whose mounts the zygote has, and of the trial."""
+    """`folder`: new, for the directories of the box whose mounts the zygote has, and of the trial. `packages`: to load."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, packages: Sequence[str] = ()) -> None:
+        self._packages = packages
         self._folder, self._guard = folder, threading.Lock()
         with ExitStack() as cleanup:
             cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -70,7 +72,7 @@ class Zygote:
                 within = opened.running.mounts()
                 passed.callback(os.close, within)
             order = {
-                "program": sys.executable, "arguments": ["-m", "tre.desk.zygote", str(orders.fileno())],
+                "program": sys.executable, "arguments": ["-m", "tre.desk.zygote", str(orders.fileno()), *self._packages],
                 "environment": {**environment(), **ENVIRONMENT}, "within": within, "groups": [], "binds": [],
                 "limits": {"RLIMIT_CORE": 0}, "supervisor": os.getpid(), "user": JOB_USER,
             }  # fmt: skip
@@ -121,12 +123,18 @@ class Zygote:
         self.close()
 
 
+def mentioned(notebook: bytes) -> list[str]:
+    """Which of the packages that can be loaded beforehand a notebook has the name of, anywhere in it."""
+    names = dict.fromkeys(module.partition(".")[0] for module in MENTIONED)
+    return [name for name in names if name.encode() in notebook]
+
+
 @contextmanager
-def begun(folder: Path) -> Iterator[Zygote | None]:
-    """One that is loading, until the end of the context; None where none could be started."""
+def begun(folder: Path, notebook: bytes = b"") -> Iterator[Zygote | None]:
+    """One that is loading what this notebook may import, until the end of the context; None where none could be started."""
     with ExitStack() as cleanup:
         try:
-            found = cleanup.enter_context(Zygote(folder))
+            found = cleanup.enter_context(Zygote(folder, mentioned(notebook)))
         except (SandboxError, OSError):
             found = None
         yield found
