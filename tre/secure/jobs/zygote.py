@@ -42,6 +42,8 @@ UP, READY = b"[up]\n", b"ready"
 HOLDER = ("/bin/sh", "-c", 'echo "[up]"; read -r code || exit 126; exit "$code"')
 # Far longer than loading the libraries takes on a busy machine.
 LOADING = 120.0
+# A module that is not loaded yet is found in the box.
+TRY = "import tre.desk.boxed; raise SystemExit(7)"
 TRIAL = Limits(wall_seconds=30, cpu_seconds=30, memory_mb=1024, outbox_mb=1)
 
 
@@ -93,7 +95,7 @@ class Zygote:
             if not select.select([self._orders], [], [], LOADING)[0] or self._orders.recv(16) != READY:
                 return False
             with Opened(_held(self._folder / "trial", TRIAL)) as opened:
-                self.enter(opened, (sys.executable, "-c", "raise SystemExit(7)"), ENVIRONMENT, TRIAL)
+                self.enter(opened, (sys.executable, "-c", TRY), ENVIRONMENT, TRIAL)
                 return opened.run().exit_code == 7
         except (SandboxError, OSError):
             return False
