@@ -86,7 +86,7 @@ BLOCKS = 12
 CHANGES = {
     "population": {"lifetime": BUDGET}, "visits": {"allowances": {"toy-people": BUDGET}},
     "others": {"allowances": {"toy-people": BUDGET}},
-    "area": {"review": {"automatic_epsilon": 100}, "sandbox": {"wall_seconds": 120}, "blocks": {"seconds": 20, "lanes": 6, "twin": 0, "memory_mb": 1024}},
+    "area": {"review": {"automatic_epsilon": 100}, "sandbox": {"wall_seconds": 120}, "blocks": {"seconds": 14, "lanes": 6, "twin": 0, "memory_mb": 1024}},
 }  # fmt: skip
 
 
