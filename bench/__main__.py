@@ -12,7 +12,21 @@ from typing import Any
 from rich.console import Console
 
 import bench
-from bench import accuracy, audit, check, cost, disclosure, estimates, jobs, ledger, proof, report, sacro, submit
+from bench import (
+    accuracy,
+    audit,
+    blocks,
+    check,
+    cost,
+    disclosure,
+    estimates,
+    jobs,
+    ledger,
+    proof,
+    report,
+    sacro,
+    submit,
+)
 from bench.measure import Comparison
 
 # Of time, and of errors. What asks other libraries installs them first, and so runs only when it is named.
@@ -22,6 +36,7 @@ SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {
     "jobs": jobs.run,
     "ledger": ledger.run,
     "cost": cost.run,
+    "blocks": blocks.run,
 }
 OTHERS: dict[str, Callable[..., None]] = {
     "accuracy": accuracy.run,

@@ -361,6 +361,8 @@ class JobView(Closed):
     failure: Failure | None = None
     release: str | None = None
     run: RunEnd | None = None
+    # When the blocks of an estimate begin and it is due, fixed at its confirmation; what people decide may come later.
+    begins: str | None = None
     due: str | None = None
     comments: tuple[str, ...] = ()
 

@@ -112,3 +112,11 @@ def test_blocks_are_about_equal_and_differ_by_population_and_number():
     for other in [("others", 8, KEY), ("them", 16, KEY), ("them", 8, b"o" * 32)]:
         same = sum(block_of(KEY, "them", 8, p) == block_of(other[2], other[0], other[1], p) % 8 for p in people)
         assert same == pytest.approx(1000, abs=200)
+
+
+def test_a_block_that_depends_on_others_is_caught_by_the_bytes(tmp_path_factory, monkeypatch):
+    """The planted fault: people are dealt out in turn, so that blocks are of one size."""
+    turns = iter(range(10**9))
+    monkeypatch.setattr("tre.secure.data.partition.block_of", lambda _key, _name, k, _who: next(turns) % k)
+    with pytest.raises(AssertionError):
+        test_adding_a_person_changes_the_bytes_of_their_block_and_of_no_other(tmp_path_factory)

@@ -48,3 +48,15 @@ def test_the_bar_in_a_notebook_has_neither_script_nor_style():
     assert "tre confirm job-1" in text
     assert "<script" not in text
     assert "style" not in text
+
+
+def test_blocks_are_shown_as_the_share_of_their_time_that_has_passed():
+    moments = {"begins": "2026-01-01T00:01:40Z", "due": "2026-01-01T00:05:00Z"}
+    view = JobView(**BASE, **moments, stage=Stage.IN_PROGRESS)
+    zero = 1767225600  # the beginning of that year
+    shown = [place(view, zero + s) for s in (0, 100, 200, 300, 400)]
+    assert [said.split("%")[0].split()[-1] for _, said in shown] == ["0", "0", "50", "100", "100"]
+    assert [p for p, _ in shown] == [65, 65, 70, 75, 75]
+    assert "wait for their time" in shown[0][1]
+    assert all("until 2026-01-01T00:05:00Z" in said for _, said in shown)
+    assert place(JobView(**BASE, **moments, stage=Stage.RELEASED))[0] == 100

@@ -86,13 +86,14 @@ def write_policies(folder, files):
 
 
 def write_data(path, *, people=400, secret=0):
-    """Person 7 carries the secret bit: 50 visits when it is set, none when not."""
+    """Person 7 carries the secret bit: 50 visits when it is set, none when not. Or `secret` has visits by person."""
+    planted = secret if isinstance(secret, dict) else {7: 50 if secret else 0}
     with path.open("w", newline="") as f:
         out = csv.writer(f)
         out.writerow(["person", "year", "sex", "age", "visits"])
         for p in range(people):
             for year in (1, 2):
-                visits = (50 if secret else 0) if p == 7 else (p * year) % 9
+                visits = planted.get(p, (p * year) % 9)
                 out.writerow([p, year, "fm"[p % 2], 18 + p % 60, visits])
     return path
 

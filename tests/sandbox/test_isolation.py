@@ -16,6 +16,7 @@ import pytest
 
 from tests.sandbox import ordinary
 from tre.errors import SandboxError
+from tre.rules.policy import Isolation
 from tre.secure.isolation import bait, report, start, table
 from tre.secure.isolation.attempts import ATTEMPTS, Attempt, Bait, Judge
 from tre.secure.isolation.report import BAD, Verdict
@@ -59,6 +60,15 @@ def test_every_attempt_is_stopped_by_the_cage_and_by_nothing_else() -> None:
     assert all(a.open or a.needs for a in open_ones)
     assert "tre-secret" not in json.dumps(table.document(found))
     assert traces() == before, "nothing of the bait stays"
+
+
+@pytest.mark.slow
+def test_every_attempt_is_stopped_where_a_fork_enters_the_box() -> None:
+    before = traces()
+    found = report.report(forked=True)
+    assert not found.bad, told(found)
+    assert len([f for f in found.found if f.verdict is Verdict.STOPPED]) >= 130
+    assert traces() == before
 
 
 def traces() -> set[str]:
@@ -339,7 +349,7 @@ def test_an_attempt_that_fails_by_its_own_fault_is_not_told_as_stopped() -> None
 
 def test_a_box_that_ends_early_leaves_no_attempt_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bait, "START", "import sys; sys.argv = None")
-    found = report._cage(tuple(named("seen", "memory")), _bait := fake_bait())
+    found = report._cage(tuple(named("seen", "memory")), _bait := fake_bait(), Isolation.FULL, sandbox.run)
     _bait.end()
     assert all(found.get(name, report.NONE).how == "broken" for name in ("seen", "memory"))
 

@@ -2,7 +2,7 @@
 stored, once. The sandbox is a stand-in here that writes what a hostile one could; the real one is in the journey's test."""
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -188,6 +188,7 @@ def sandbox(monkeypatch, clock):
 
     made = Sandbox()
     monkeypatch.setattr(blocks.runner, "run", made.run)
+    monkeypatch.setattr(blocks.zygote, "begun", lambda *_: nullcontext())
     return made
 
 
@@ -442,6 +443,16 @@ def test_a_job_that_is_withdrawn_gives_back_its_charge_and_forgets_its_blocks(ar
     assert [e.state for e in area.entries(release)] == [Charge.RETURNED]
     with area.context.database.read() as connection:
         assert block_store.done(connection, job) == set()
+
+
+def test_rows_that_a_killed_worker_left_are_removed_when_the_job_is_over_and_a_worker_starts(area):
+    jobs = area.context.area.folder("jobs")
+    gone, going = (area.confirmed(AGE if n else ("other", AGE[1]))[0] for n in range(2))
+    for job in (gone, going):
+        (jobs / job / "blocks" / "rows").mkdir(parents=True)
+    area.queue.withdraw(person="ada", job=gone)
+    area.blocks.sweep()
+    assert [job for job in (gone, going) if (jobs / job / "blocks").exists()] == [going]
 
 
 def test_a_plan_that_blocks_cannot_answer_is_refused_with_what_would_do(area):

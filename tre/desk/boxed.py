@@ -1,9 +1,10 @@
 """What runs inside a sandbox: papermill executes the notebook, and what went wrong is written down.
 
-    python -m tre.desk.boxed /in /outbox [--warm]
+    python -m tre.desk.boxed /in /outbox [--warm | --fork]
 
 With `--warm` it starts the kernel and what notebooks mostly import, says `[warm]`, and waits for a line before it looks
-into /in: the time that this takes has then passed before there was work.
+into /in: the time that this takes has then passed before there was work. With `--fork` the kernel is a fork of this
+process, which was loaded already (`zygote`), and it is not waited for at the end.
 
 Guarantees: nothing. This process shares its sandbox with the notebook, so whatever it writes is a claim: the executed
 notebook stays inside, and the failure text is shown to the researcher only after a rehearsal, which saw only the twin.
@@ -25,7 +26,7 @@ OURS = re.compile(r"\w+ \[(?P<code>[a-z_]+)\]: (?P<message>.*)\nNext step: (?P<n
 
 def main() -> int:
     source, outbox = Path(sys.argv[1]), Path(sys.argv[2])
-    from tre.desk.kernel import PapermillExecutionError, alive, execute, warm
+    from tre.desk.kernel import PapermillExecutionError, alive, execute, forked, warm
 
     # The sandbox's own, empty and gone afterwards.
     folder = os.environ.get("TMPDIR", "/tmp")  # noqa: S108
@@ -36,6 +37,8 @@ def main() -> int:
         sys.stdin.readline()
         if alive(manager):  # else papermill starts one of its own
             kernel |= {"km": manager}
+    elif sys.argv[3:] == ["--fork"]:
+        kernel |= {"km": forked(folder), "shutdown_kernel": "immediate"}
     parameters = json.loads((source / "parameters.json").read_text())
     kernel |= {"on_cell_executed": _progress(source, outbox, parameters)}
     try:

@@ -1,11 +1,14 @@
 """Following a job to its end, with a bar: in a terminal, and in a notebook with `tre.watch("job-…")`.
 
-Guarantees: shows what the gateway tells and nothing else; of a run on real rows that is its coarse stage, on ticks.
+Guarantees: shows what the gateway tells and nothing else; of a run on real rows that is its coarse stage, on ticks; of
+blocks, the share of their time that has passed by this desk's clock, whatever has become of them.
 """
 
 from __future__ import annotations
 
+import calendar
 import html
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,8 +26,10 @@ PLACES = {
 }
 
 
-def place(view: JobView) -> tuple[int, str]:
-    """(0 to 100, a sentence): 100 is the end, whichever it is."""
+def place(view: JobView, now: float | None = None) -> tuple[int, str]:
+    """(0 to 100, a sentence): 100 is the end, whichever it is. `now`: seconds since 1970, UTC; by default the clock's."""
+    if view.stage is Stage.IN_PROGRESS and view.begins is not None and view.due is not None:
+        return _passed(_seconds(view.begins), _seconds(view.due), view.due, time.time() if now is None else now)
     if view.stage is not Stage.REHEARSING:
         return PLACES.get(view.stage, 100), SENTENCE[view.stage]
     if view.progress is None:
@@ -32,6 +37,18 @@ def place(view: JobView) -> tuple[int, str]:
     begin, end = PLACES[Stage.REHEARSING], PLACES[Stage.PLANNED]
     part = begin + (end - begin) * view.progress.done // max(view.progress.of, 1)
     return part, f"{SENTENCE[Stage.REHEARSING]}: {view.progress.done} of {view.progress.of} cells"
+
+
+def _passed(begins: int, due: int, named: str, now: float) -> tuple[int, str]:
+    """A function of the schedule alone."""
+    begin, end = PLACES[Stage.IN_PROGRESS], PLACES[Stage.IN_REVIEW]
+    share = min(max((now - begins) / max(due - begins, 1), 0.0), 1.0)
+    waits = "its blocks wait for their time; " if now < begins else ""
+    return begin + int((end - begin) * share), f"{waits}{share:.0%} of the time until {named} has passed"
+
+
+def _seconds(moment: str) -> int:
+    return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ"))
 
 
 def until(client: Any, job: str, done: Callable[[JobView], bool], show: Console) -> JobView:

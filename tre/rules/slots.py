@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-# Of each slot, after a sandbox's time is up: seconds for it to end, and for the next to be laid out.
-SLACK = 2
-# Seconds before the first slot: for the rows to be cut into blocks.
-LEAD = 2
+# Of each slot, after a sandbox's time is up: seconds for it to end.
+SLACK = 1
+# Seconds before the first slot: for the rows to be cut into blocks, and for what notebooks import to be loaded once.
+LEAD = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -231,8 +231,9 @@ def budget(dataset: str | None, plot: Path | None, area: Path | None, show: Cons
     show_default=True,
     help="What gets through at a weaker isolation.",
 )
+@click.option("--forked", is_flag=True, help="From forks that enter their box, as blocks of an estimate do.")
 @json_option
-def isolation_report(everything: bool, level: str, show: Console) -> Any:
+def isolation_report(everything: bool, level: str, forked: bool, show: Console) -> Any:
     """Attack the cage on this machine, and the same outside it as a control; fails unless everything was stopped.
 
     \b
@@ -242,7 +243,7 @@ def isolation_report(everything: bool, level: str, show: Console) -> Any:
     from tre.terminal import Told
 
     with show.status("attacking the cage"):
-        found = report.report(isolation=Isolation(level))
+        found = report.report(isolation=Isolation(level), forked=forked)
     table.show(show, found, everything=everything)
     return Told(table.document(found), start.leaks(found))
 

@@ -348,6 +348,7 @@ class Services:
             updated=_utc(since), plan=plan, plan_digest=row.plan_digest, costs=costs,
             failure=Failure.model_validate_json(row.failure) if row.failure and not short else None,
             release=release, run=ended.for_desk(connection, policies, row, stage, self.context.seconds()),
+            begins=_utc(times.begins) if times is not None else None,
             due=_utc(times.due) if times is not None else None,
             comments=self._comments(connection, release) if release and decided else (),
         )  # fmt: skip

@@ -9,6 +9,7 @@ Not done here: deciding what follows (`refuse_leaks` in `start`, and the exit co
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import re
@@ -16,10 +17,11 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -30,7 +32,7 @@ from tre.secure.isolation import bait as baits
 from tre.secure.isolation.attempts import ATTEMPTS, Attempt, Judge
 from tre.secure.isolation.attempts.harness import BROKEN, REACHED, STOPPED
 from tre.secure.isolation.bait import Arm, Bait
-from tre.secure.jobs import collect, sandbox
+from tre.secure.jobs import collect, sandbox, zygote
 from tre.secure.jobs.box import JOB_USER, as_root
 from tre.secure.jobs.groups import Groups
 from tre.secure.jobs.sandbox import Box, Ended, Limits, Outcome
@@ -62,6 +64,7 @@ class Result:
     why: str
 
 
+Starter = Callable[[Box], Outcome]
 NONE = Result(BROKEN, "no result")
 
 
@@ -87,12 +90,21 @@ class Report:
         return sum(f.verdict is verdict for f in self.found)
 
 
-def report(attempts: Iterable[Attempt] = (), *, control: bool = True, isolation: Isolation = Isolation.FULL) -> Report:
-    """All attempts, or these; without the control arm it is told of each that it was stopped, and not whether it works."""
+def report(
+    attempts: Iterable[Attempt] = (),
+    *,
+    control: bool = True,
+    isolation: Isolation = Isolation.FULL,
+    forked: bool = False,
+) -> Report:
+    """All attempts, or these; without the control arm it is told of each that it was stopped, and not whether it works.
+
+    `forked`: made by forks that enter their box, as those of blocks do. Raises SandboxError where there are none.
+    """
     wanted = tuple(attempts) or tuple(ATTEMPTS.values())
     began = time.monotonic()
-    with baits.placed() as bait:
-        cage = _cage(wanted, bait, isolation)
+    with baits.placed() as bait, _starter(bait.place.parent, forked) as start:
+        cage = _cage(wanted, bait, isolation, start)
         outside = _control(wanted, bait) if control else {}
         cage |= _witnessed(wanted, cage, bait)
         missing = _missing_groups()
@@ -134,24 +146,35 @@ def _missing_groups() -> dict[str, str]:
 # In the cage
 
 
-def _cage(wanted: tuple[Attempt, ...], bait: Bait, isolation: Isolation = Isolation.FULL) -> dict[str, Result]:
+@contextmanager
+def _starter(folder: Path, forked: bool) -> Iterator[Starter]:
+    if not forked:
+        yield sandbox.run
+        return
+    with tempfile.TemporaryDirectory(prefix="zygote-", dir=folder) as place, zygote.begun(Path(place, "own")) as found:
+        if found is None or not found.works():
+            raise SandboxError("sandbox_no_forks", "No fork can enter a box here.", "Blocks run without, more slowly.")
+        yield functools.partial(zygote.entered, zygote=found)
+
+
+def _cage(wanted: tuple[Attempt, ...], bait: Bait, isolation: Isolation, start: Starter) -> dict[str, Result]:
     alone = [a for a in wanted if a.judge is Judge.SUPERVISOR]
     together = [a for a in wanted if a.judge is not Judge.SUPERVISOR]
     # A box ends with the thread that started it: these last until all are done.
     with ThreadPoolExecutor(max_workers=3) as threads:
-        batch = threads.submit(_together, together, bait, isolation)
-        singles = [threads.submit(_alone, attempt, bait, isolation) for attempt in alone]
+        batch = threads.submit(_together, together, bait, isolation, start)
+        singles = [threads.submit(_alone, attempt, bait, isolation, start) for attempt in alone]
         found = batch.result()
         for attempt, single in zip(alone, singles, strict=True):
             found[attempt.name] = single.result()
     return found
 
 
-def _together(attempts: list[Attempt], bait: Bait, isolation: Isolation) -> dict[str, Result]:
+def _together(attempts: list[Attempt], bait: Bait, isolation: Isolation, start: Starter) -> dict[str, Result]:
     if not attempts:
         return {}
     arm = bait.arm("inside")
-    _boxed(bait, arm, [a.name for a in attempts], replace(LIMITS, isolation=isolation))
+    _boxed(bait, arm, [a.name for a in attempts], replace(LIMITS, isolation=isolation), start)
     found = _results(arm)
     for attempt in attempts:
         mine = found.get(attempt.name, NONE)
@@ -160,10 +183,10 @@ def _together(attempts: list[Attempt], bait: Bait, isolation: Isolation) -> dict
     return found
 
 
-def _alone(attempt: Attempt, bait: Bait, isolation: Isolation) -> Result:
+def _alone(attempt: Attempt, bait: Bait, isolation: Isolation, start: Starter) -> Result:
     arm = bait.arm(f"inside-{attempt.name}")
     limits = SHORT if attempt.name == "overtime" else ALONE
-    outcome = _boxed(bait, arm, [attempt.name], replace(limits, isolation=isolation))
+    outcome = _boxed(bait, arm, [attempt.name], replace(limits, isolation=isolation), start)
     found = _results(arm).get(attempt.name)
     if outcome.ended is Ended.TIMED_OUT and attempt.name == "overtime":
         return Result(STOPPED, "timed out")
@@ -172,7 +195,7 @@ def _alone(attempt: Attempt, bait: Bait, isolation: Isolation) -> Result:
     return found if found is not None and outcome.ended is Ended.FINISHED else NONE
 
 
-def _boxed(bait: Bait, arm: Arm, names: list[str], limits: Limits) -> Outcome:
+def _boxed(bait: Bait, arm: Arm, names: list[str], limits: Limits, start: Starter) -> Outcome:
     if limits.isolation is Isolation.FULL:
         inside, results = bait.inside(sys.prefix, "/opt/tre/lib"), "/outbox/results"
     else:
@@ -180,7 +203,7 @@ def _boxed(bait: Bait, arm: Arm, names: list[str], limits: Limits) -> Outcome:
     order = {"bait": inside, "attempts": names, "results": results, "become": None}
     _write_order(arm, order)
     command = tuple(baits.command("harness", Path("/in"), Path("/in/order.json")))
-    return sandbox.run(Box(command=command, inputs=arm.inputs, data=arm.data, outbox=arm.outbox, limits=limits))
+    return start(Box(command=command, inputs=arm.inputs, data=arm.data, outbox=arm.outbox, limits=limits))
 
 
 def _write_order(arm: Arm, order: object) -> None:

@@ -113,7 +113,7 @@ class BareRunning(Running):
             "environment": names,
             "home": f"{own}/home",
             "groups": sorted({str(path) for path in self._groups.paths.values()}),
-            "limits": self._limits(box.limits),
+            "limits": self.limits(box.limits),
             "supervisor": os.getpid(),
             "user": JOB_USER,
             "read": [*_READ, *map(str, (*runtime_roots(), *desk_parts())), real["/in"], real["/data"]],

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,16 @@ from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.partition import Source, partition
 from tre.secure.data.registry import Registry
-from tre.secure.jobs import block_store, collect, leases, runner
+from tre.secure.jobs import block_store, collect, leases, runner, zygote
 from tre.secure.jobs.claims import Claims
+from tre.secure.jobs.engine import Engine
 from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Lease
 from tre.secure.jobs.local import Local
 from tre.secure.jobs.queue import Queue
 from tre.secure.jobs.sandbox import Ended
 from tre.secure.jobs.work import Lane
+from tre.secure.jobs.zygote import Forked
 from tre.secure.release.planning import Planner, need_allowed
 
 log = logging.getLogger("tre.worker")
@@ -45,12 +48,21 @@ MAX_CLAIMS = 2**18
 OUTBOX_MB = 16
 # What stands for a version in a block: the real one is named by all rows.
 NO_VERSION = "block"
+FOLDER = "blocks"
 
 
 class Blocks:
     def __init__(self, context: Context, queue: Queue, registry: Registry, planner: Planner, claims: Claims) -> None:
         self.context, self.queue, self.registry = context, queue, registry
         self.planner, self.claims = planner, claims
+
+    def sweep(self) -> None:
+        """Remove the rows of blocks whose job is over, and whose worker was killed before it could."""
+        for folder in self.context.area.folder("jobs").glob(f"*/{FOLDER}"):
+            with self.context.database.read() as connection:
+                state = self.queue.row(connection, folder.parent.name).state
+            if state not in (Job.QUEUED, Job.RUNNING):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def step(self, lane: Lane) -> bool:
         """The blocks of one job, to their end."""
@@ -64,7 +76,7 @@ class Blocks:
 
     def _one(self, job: Row, lease: Lease, lane: Lane) -> None:
         plan = Plan.model_validate_json(str(job.plan))
-        folder = self.context.area.folder("jobs") / str(job.id) / "blocks"
+        folder = self.context.area.folder("jobs") / str(job.id) / FOLDER
         with self.context.database.read() as connection:
             times = block_store.schedule_of(connection, str(job.id))
         if times is None or plan.blocks is None:
@@ -100,7 +112,22 @@ class Blocks:
         left = [number for number in range(blocks.blocks) if number not in done]
         if not left or times.next(self.context.seconds()) is None:
             return
-        manifest = self._lay_out(plan, blocks, folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with zygote.begun(folder / "zygote", self.queue.notebook(plan.notebook)) as loading:
+            manifest = self._lay_out(plan, blocks, folder)
+            forks = loading if loading is not None and loading.works() else None
+            if forks is None:
+                log.warning("no process can be forked for blocks here: each loads its libraries itself")
+
+            def engine() -> Engine:
+                return Forked(forks) if forks is not None and forks.alive() else Local(folder)
+
+            self._slots(job, plan, blocks, times, left, manifest, folder, engine, lease, lane)
+
+    def _slots(
+        self, job: Row, plan: Plan, blocks: BlockPlan, times: Schedule, left: list[int], manifest: Manifest, folder: Path,
+        engine: Callable[[], Engine], lease: Lease, lane: Lane,
+    ) -> None:  # fmt: skip
         used = -1
         while left and not lane.cancelled.is_set():
             slot = times.next(self.context.seconds(), used)
@@ -111,10 +138,11 @@ class Blocks:
             self._until(times.begin(slot), lane)
             threads = [
                 threading.Thread(
-                    target=self._block, args=(number, job, plan, blocks, manifest, folder, lease, lane), daemon=True
+                    target=self._block, args=(number, job, plan, blocks, manifest, folder, engine(), lease, lane),
+                    daemon=True,
                 )
                 for number in now
-            ]  # a sandbox ends with the thread that started it
+            ]  # a sandbox ends with the thread that started it  # fmt: skip
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -131,17 +159,17 @@ class Blocks:
             name: Source(rows=self.registry.rows(name, info.version), unit=info.table.unit.field, columns=info.columns)
             for name, info in infos.items()
         }
-        shutil.rmtree(folder, ignore_errors=True)
         key = self.context.area.derived_key("blocks")
         partition(folder / "rows", sources, key=key, population=blocks.population, k=blocks.blocks)
         told = {name: info.model_copy(update={"version": NO_VERSION}) for name, info in infos.items()}
         return Manifest(world=World.BLOCK, project=plan.project, datasets=told, released={})
 
     def _block(
-        self, number: int, job: Row, plan: Plan, blocks: BlockPlan, manifest: Manifest, folder: Path, lease: Lease, lane: Lane
+        self, number: int, job: Row, plan: Plan, blocks: BlockPlan, manifest: Manifest, folder: Path, engine: Engine,
+        lease: Lease, lane: Lane,
     ) -> None:  # fmt: skip
         # Alone in its folder: a runner removes what other attempts beside it have left.
-        own, engine, claimed = folder / f"run-{number}" / "box", Local(folder), None
+        own, claimed = folder / f"run-{number}" / "box", None
         try:
             ran = runner.run(
                 own, manifest=manifest, engine=engine, cancelled=lane.cancelled, limits=limits(blocks),

@@ -67,6 +67,7 @@ class Box:
     limits: Limits
     environment: Mapping[str, str] = field(default_factory=dict)
     waits: bool = False  # for a line on its standard input, when the directories have been filled
+    entered: bool = False  # its command, which waits, holds it open for a process that enters it (`zygote`)
 
 
 def as_root() -> bool:

@@ -4,11 +4,11 @@ Run as `python -I -S launcher.py FD`; the descriptor holds its order, a JSON obj
 these steps:
 1. join the control groups made for this box;
 2. if started as root: in a mount namespace of its own, bind each thing the box needs under /mnt, where the job's user
-   can reach it even below directories that are closed to all but root; then become the job's user, without any other
-   group;
+   can reach it even below directories that are closed to all but root (or, for a zygote, step into the mount namespace
+   of a box that has all of it); then become the job's user, without any other group;
 3. set the resource limits, ask to be killed when the supervisor dies, and look whether it is still there;
 4. replace itself by bubblewrap, with an empty environment and its arguments in a descriptor, where no process list
-   shows them.
+   shows them (or by the zygote's Python, with the environment that a box has).
 
 Guaranteed: bubblewrap is never started as root. A box whose user is root outside could write under /proc/sys and
 leave set-uid files of root (measured; bubblewrap calls that its caller's problem). There is no process between
@@ -41,7 +41,10 @@ def main() -> NoReturn:
     for group in order["groups"]:
         _join(group)
     if os.geteuid() == 0:
-        _bring_near(order["binds"])
+        if order["within"] is None:
+            _bring_near(order["binds"])
+        else:
+            _step_into(order["within"])
         _become(order["user"])
     for name, value in order["limits"].items():
         _limit(getattr(resource, name), value)
@@ -51,7 +54,7 @@ def main() -> NoReturn:
         _stop("the supervisor is gone")
     if 0 in os.getresuid():
         _stop("still root after the change of user")
-    os.execve(order["bubblewrap"], [order["bubblewrap"], *order["arguments"]], {})
+    os.execve(order["program"], [order["program"], *order["arguments"]], order["environment"])
 
 
 def _order(descriptor: int) -> dict[str, Any]:
@@ -80,6 +83,12 @@ def _bring_near(binds: list[list[str]]) -> None:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         _mount(here, target, None, _MS_BIND | _MS_REC)
         os.close(descriptor)
+
+
+def _step_into(mounts: int) -> None:
+    """The mount namespace that this descriptor names."""
+    _checked(_libc.setns(mounts, _CLONE_NEWNS), "setns")
+    os.close(mounts)
 
 
 def _become(user: int) -> None:

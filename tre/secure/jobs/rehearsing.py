@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tre.errors import Conflict, SandboxError, TreError
 from tre.messages import Emitted, Failure, Plan, World
+from tre.rules import instead
 from tre.rules.policy import Policies
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
@@ -108,17 +109,18 @@ class Rehearsals:
         cut = estimates.block_plan(policies, infos, emitted, asked)
         if cut is None:
             return {}, ()
+        notebook = self.queue.notebook(str(job.notebook))
         said = twin_blocks.run(
             self.context.area.folder("jobs") / str(job.id) / "twin-blocks", plan=cut, project=str(job.project), infos=infos,
             files={name: self.registry.twin_view(name, infos[name].columns) for name in cut.datasets},
-            notebook=self.queue.notebook(str(job.notebook)), parameters=str(job.parameters), lane=lane,
+            notebook=notebook, parameters=str(job.parameters), lane=lane,
             most=policies.area.blocks.twin, seconds=policies.area.sandbox.wall_seconds,
         )  # fmt: skip
         silent = twin_blocks.silent(said)
         notes = (
             f"{silent} of {len(said)} blocks of the twin gave nothing: see that the notebook copes with few rows, in time",
         )
-        return twin_blocks.spreads(said, emitted.estimates), notes if silent else ()
+        return twin_blocks.spreads(said, emitted.estimates), (*instead.hints(notebook), *(notes if silent else ()))
 
     def _failed(self, lease: Lease, failure: Failure, diagnostics: str) -> None:
         self.queue.rehearsal_failed(lease, failure, diagnostics)

@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -68,6 +69,7 @@ class Running:
                 theirs.callback(os.close, told)
                 ours.callback(os.close, self._input)
             self.process = self._start(box, status, output, told)
+            self._output: int | None = os.dup(output) if box.entered else None  # for who is to enter
             ours.pop_all()  # from here on `close` closes them
         self._outer = os.pidfd_open(self.process.pid)
         for pipe in (self._status_pipe, self._output_pipe):
@@ -106,16 +108,18 @@ class Running:
 
     def _order(self, box: Box, layout: Layout, arguments: int) -> dict[str, object]:
         return {
-            "bubblewrap": bubblewrap(),
+            "program": bubblewrap(),
             "arguments": ["--args", str(arguments), "--", *box.command],
+            "environment": {},
+            "within": None,
             "binds": layout.binds,
             "groups": sorted({str(path) for path in self._groups.paths.values()}),
-            "limits": self._limits(box.limits),
+            "limits": self.limits(box.limits),
             "supervisor": os.getpid(),
             "user": JOB_USER,
         }
 
-    def _limits(self, limits: Limits) -> dict[str, int]:
+    def limits(self, limits: Limits) -> dict[str, int]:
         size = limits.outbox_mb << 20
         found = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": 4096, "RLIMIT_FSIZE": size, "RLIMIT_CPU": limits.cpu_seconds}
         if "memory" not in self._groups.paths:
@@ -134,6 +138,50 @@ class Running:
         if found:
             self._tail.clear()
         return found
+
+    @contextmanager
+    def entrance(self) -> Iterator[tuple[int, ...]]:
+        """Descriptors for a process that is to enter the box, whose command holds it open: the command's process, its
+        standard input, where output goes, the filter, and the control groups."""
+        with ExitStack() as ours:
+            found = [self._holder()]
+            ours.callback(os.close, found[0])
+            for end in (self._input, self._output):
+                if end is None:
+                    raise SandboxError("sandbox_order", "This box is not held open.", self.HINT)
+                found.append(end)
+                ours.callback(os.close, end)
+            self._input = self._output = None
+            calls = ours.enter_context(open(os.memfd_create("box"), "r+b", buffering=0))
+            calls.write(seccomp.program())
+            calls.seek(0)
+            found.append(calls.fileno())
+            for group in sorted({str(path) for path in self._groups.paths.values()}):
+                found.append(os.open(os.path.join(group, "cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC))
+                ours.callback(os.close, found[-1])
+            yield tuple(found)
+
+    def mounts(self) -> int:
+        """A descriptor of the box's mount namespace, to be closed by the caller."""
+        return os.open(f"/proc/{self._first()}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _holder(self) -> int:
+        """A descriptor of the command's process, the only child of the box's first."""
+        first = self._first()
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        if len(children) != 1:
+            raise SandboxError("sandbox_not_made", "The box's command is not to be found.", self.HINT)
+        found = os.pidfd_open(int(children[0]))
+        if _parent(int(children[0])) != first:
+            os.close(found)
+            raise SandboxError("sandbox_not_made", "The box's command has ended.", self.HINT)
+        return found
+
+    def _first(self) -> int:
+        named = re.search(rb'"child-pid":\s*(\d+)\s*[,}]', self._status)
+        if self._init is None or named is None:
+            raise SandboxError("sandbox_not_made", "The box has no first process.", self.HINT)
+        return int(named[1])
 
     def tell(self) -> None:
         """Let a command that waits go on."""
@@ -251,7 +299,9 @@ class Running:
                 self._kill()
         finally:
             self._select.close()
-            for descriptor in (self._status_pipe, self._output_pipe, self._input, self._outer, self._init):
+            for descriptor in (
+                self._status_pipe, self._output_pipe, self._input, self._output, self._outer, self._init,
+            ):  # fmt: skip
                 if descriptor is not None:
                     os.close(descriptor)
 

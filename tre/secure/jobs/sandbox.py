@@ -31,6 +31,7 @@ import sys
 import tempfile
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -76,7 +77,7 @@ class Opened:
                 before = os.fstat(self._outbox)
                 cleanup.callback(os.fchown, self._outbox, before.st_uid, before.st_gid)
                 os.fchown(self._outbox, JOB_USER, JOB_USER)
-                self._lend()
+                self.lend()
             groups = Groups(box.limits)
             cleanup.callback(groups.remove)
             full = box.limits.isolation is Isolation.FULL
@@ -91,17 +92,24 @@ class Opened:
         """Whether the command says this within so many seconds, being alive. It is forgotten with all that came before."""
         return self._running.wait_for(said, seconds)
 
-    def run(self, cancelled: threading.Event | None = None) -> Outcome:
-        """To its end. A command that waits is told that its directories are filled; its time begins now."""
-        if self._box.waits:
-            if as_root():
-                self._lend()
-            self._running.tell()
-        return self._running.to_its_end(self._box.limits, self._outbox, cancelled)
+    @property
+    def running(self) -> Running:
+        return self._running
 
-    def _lend(self) -> None:
-        for descriptor in self._inputs:
-            _lend(descriptor)
+    def run(self, cancelled: threading.Event | None = None, *, seconds: float | None = None) -> Outcome:
+        """To its end. A command that waits is told that its directories are filled; its time (the limits', or so many
+        seconds) begins now."""
+        if self._box.waits:
+            self.lend()
+            self._running.tell()
+        limits = self._box.limits if seconds is None else replace(self._box.limits, wall_seconds=seconds)
+        return self._running.to_its_end(limits, self._outbox, cancelled)
+
+    def lend(self) -> None:
+        """Let the job's user read what the directories were filled with."""
+        if as_root():
+            for descriptor in self._inputs:
+                _lend(descriptor)
 
     def close(self) -> None:
         self._cleanup.close()

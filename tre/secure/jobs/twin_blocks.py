@@ -12,6 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -21,10 +22,11 @@ from tre.errors import SandboxError
 from tre.messages import BlockPlan, DatasetInfo, EmittedEstimate, Manifest, World
 from tre.rules.schema import PERSON
 from tre.secure.data.partition import Source, partition
-from tre.secure.jobs import collect, runner
+from tre.secure.jobs import collect, runner, zygote
 from tre.secure.jobs.blocks import MAX_CLAIMS, NO_VERSION, limits
 from tre.secure.jobs.sandbox import Ended
 from tre.secure.jobs.work import Lane
+from tre.secure.jobs.zygote import Forked
 
 # With fewer blocks, how much they differ is not known at all.
 ENOUGH = 4
@@ -66,20 +68,24 @@ def run(
     shutil.rmtree(folder, ignore_errors=True)
     said: list[object] = []
     until = time.monotonic() + seconds
+    ending = ExitStack()
     try:
+        loading = ending.enter_context(zygote.begun(folder / "zygote", notebook))
         partition(folder / "rows", sources, key=KEY, population=plan.population, k=cut)
         told = {n: infos[n].model_copy(update={"version": NO_VERSION}) for n in plan.datasets}
         manifest = Manifest(world=World.BLOCK, project=project, datasets=told, released={})
+        engine = Forked(loading) if loading is not None and loading.works() else lane.engine
         for block in range(wanted):
             if lane.cancelled.is_set() or time.monotonic() > until:
                 break
             ran = runner.run(
-                folder / f"run-{block}", manifest=manifest, notebook=notebook, parameters=parameters,
+                folder / f"run-{block}" / "box", manifest=manifest, notebook=notebook, parameters=parameters,
                 files={n: folder / "rows" / str(block) / f"{n}.parquet" for n in plan.datasets},
-                limits=limits(plan), engine=lane.engine, cancelled=lane.cancelled,
+                limits=limits(plan), engine=engine, cancelled=lane.cancelled,
             )  # fmt: skip
             said.append(_said(ran.outbox) if ran.ended is Ended.FINISHED else None)
     finally:
+        ending.close()
         shutil.rmtree(folder, ignore_errors=True)
     return said
 

@@ -60,6 +60,7 @@ class Worker:
 
     def start(self) -> None:
         self.claims.recover()
+        self.blocks.sweep()
         area, jobs = self._area(), self.context.area.folder("jobs")
         rules, name = area.queue if area else QueueRules(), self.presence.name
         self._add("release", 1, self.releases.step, lambda: Local(jobs, name))
