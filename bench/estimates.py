@@ -35,6 +35,7 @@ from bench.ours import _with_people
 from tre.rules.accounting import rho_of
 from tre.rules.schema import TableSchema
 from tre.secure.data.twin_plausible import measure, sample_plausible
+from tre.secure.release.estimates import comfortable
 from tre.statistics import blocks_combine as combining
 from tre.statistics import logistic
 from tre.statistics.aggregate import Exact, exact, open_rows
@@ -48,7 +49,7 @@ from tre.terminal import table as shown
 DELTA = 1e-6
 EPSILONS = (0.5, 1.0, 2.0)
 REPEATS, HEAVY, QUICK, DRAWS = 40, 6, 3, 20
-MANY_ROWS, TWIN_BLOCKS = 500, 16
+TWIN_BLOCKS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +149,7 @@ def _one(
 
 def _how_many(e: Estimate, n: int) -> int:
     """As `--blocks auto` takes them."""
-    least = combining.least_blocks(e, rho_of(e.epsilon, DELTA), pure=False)
-    return 2 * least if n // (2 * least) >= MANY_ROWS else least
+    return comfortable(combining.least_blocks(e, rho_of(e.epsilon, DELTA), pure=False), n, 1_000)
 
 
 def _value(task: Task, frame: pd.DataFrame) -> float:

@@ -154,6 +154,34 @@ def test_errors_are_those_told_beforehand(aggregator, k, pure):
     assert math.sqrt(np.mean(np.square(found))) == pytest.approx(told, rel=0.15)
 
 
+@pytest.mark.parametrize("spread", [0.003, 0.01, 0.03, 0.1])
+@pytest.mark.parametrize("share", [1, 1.2, 1.5, 2])
+@pytest.mark.parametrize("epsilon", [0.5, 2])
+def test_a_medians_error_is_told_even_where_it_may_be_drawn_from_anywhere(epsilon, share, spread):
+    """Beside the error by exact probabilities: with the least blocks it is mostly of the few draws that go astray."""
+    e, units = estimate(bounds=(0, 1), default=0.5, epsilon=epsilon), rho_of(epsilon, DELTA)
+    k = round(share * blocks_combine.least_blocks(e, units, pure=False))
+    assert blocks_combine.margin(e, k, units, pure=False) is None
+    scale = blocks_combine.rank_scale(blocks_combine.HALF, units, pure=False)
+    rng, points, squares = np.random.default_rng(5), np.linspace(0, 1, e.grid), []  # noqa: TID251  # a simulation's blocks
+    for _ in range(200):
+        counts = np.bincount([e.place(v) for v in rng.normal(0.6, spread, k).clip(0, 1)], minlength=e.grid)
+        ranks = np.array(quantiles.scores(counts.tolist(), blocks_combine.HALF)) / 2
+        chances = np.exp(-(ranks - ranks.min()) / scale)
+        squares.append(chances @ (points - 0.6) ** 2 / chances.sum())
+    exact = math.sqrt(np.mean(squares))
+    assert 0.85 < blocks_combine.expected_error(e, k, units, pure=False, spread=spread) / exact < 1.25
+
+
+def test_how_many_blocks_an_interval_needs_is_known_beforehand():
+    e, units = estimate(), rho_of(1.0, DELTA)
+    found = blocks_combine.interval_from(e, units, 1_000, pure=False)
+    assert found == pytest.approx(290, abs=2)
+    assert blocks_combine.margin(e, found, units, pure=False) is not None
+    assert blocks_combine.margin(e, found - 1, units, pure=False) is None
+    assert blocks_combine.interval_from(e, units, 200, pure=False) is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pure", [False, True])
 def test_a_medians_interval_covers_what_such_blocks_give(pure):

@@ -138,6 +138,21 @@ def least_blocks(e: Estimate, units: int, *, pure: bool) -> int:
             return max(2, math.ceil(4 * sigma_for(1, each, pure=pure)))
 
 
+def _astray(e: Estimate, k: int, scale: float, spread: float) -> float:
+    """About the chance that a median is drawn from outside of what the blocks gave: it is then anywhere within the bounds.
+
+    Every point there is k / 2 ranks off; those near the middle are as many as a rank scale holds, or the one.
+    """
+    a_rank = math.sqrt(2 * math.pi) * spread / k
+    return min(1.0, e.grid * math.exp(-k / (2 * scale)) / max(1.0, 2 * scale * a_rank / e.step))
+
+
+def interval_from(e: Estimate, units: int, most: int, *, pure: bool) -> int | None:
+    """The fewest blocks with which a median has an interval; None where that is more than `most` (units: the estimate's)."""
+    each = shares(e, units)
+    return next((k for k in range(2, most + 1) if margin(e, k, each, pure=pure) is not None), None)
+
+
 def expected_error(e: Estimate, k: int, units: int, *, pure: bool, spread: float) -> float:
     """The root mean square error to expect of one number, noise and sampling, where blocks differ by `spread` (a standard
     deviation). In closed form; of a median and a normal distribution of what the blocks give."""
@@ -146,7 +161,8 @@ def expected_error(e: Estimate, k: int, units: int, *, pure: bool, spread: float
         case Aggregator.MEDIAN:
             part = 100 if margin(e, k, each, pure=pure) is None else quantiles.VALUE
             s = rank_scale(HALF, each * part // 100, pure=pure)
-            return spread * math.sqrt(math.pi / (2 * k) + 4 * math.pi * (s / k) ** 2)
+            near = spread**2 * (math.pi / (2 * k) + 4 * math.pi * (s / k) ** 2) + e.step**2 / 12
+            return math.sqrt(near + _astray(e, k, s, spread) * (e.bounds[1] - e.bounds[0]) ** 2 / 12)
         case Aggregator.MEAN:
             width = e.bounds[1] - e.bounds[0]
             return math.hypot(spread / math.sqrt(k), sigma_for(width, each, pure=pure) / k)

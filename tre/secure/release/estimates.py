@@ -91,14 +91,22 @@ def block_plan(
 
 
 def _suggested(policies: Policies, population: str, emitted: Emitted, sizes: list[int | None]) -> int:
-    """Twice as many as the neediest estimate cannot do without, where that leaves rows enough in each; else just those."""
     held = policies.populations[population]
     least = max(
         combining.least_blocks(e.estimate, e.estimate.units(held.lifetime.delta), pure=held.measure is Measure.PURE)
         for e in emitted.estimates
     )
-    roomy = all(size is not None and size // (2 * least) >= MANY_ROWS for size in sizes)
-    return 2 * least if roomy and 2 * least <= policies.area.blocks.most else least
+    known = [size for size in sizes if size is not None]
+    return comfortable(least, min(known) if len(known) == len(sizes) else 0, policies.area.blocks.most)
+
+
+def comfortable(least: int, rows: int, most: int) -> int:
+    """How many blocks to take: with just the least, one median in a hundred is far off. Twice or one and a half times as
+    many, where that leaves rows enough in each (`rows`: of the smallest dataset, by declaration), and no more than `most`."""
+    for blocks, enough in ((2 * least, MANY_ROWS), (least + least // 2, FEW_ROWS)):
+        if rows // blocks >= enough and blocks <= most:
+            return blocks
+    return least
 
 
 def _advice(infos: Mapping[str, DatasetInfo], opened: list[str], blocks: int) -> tuple[str, ...]:
@@ -149,11 +157,20 @@ def planned(
             PlannedEstimate(
                 name=item.name, estimate=e, digest=name, rho_units=units, measure=held.measure,
                 replayed=known is not None, least_blocks=combining.least_blocks(e, units, pure=pure),
-                interval=combining.used(e, blocks.blocks, units, pure=pure).interval,
+                interval=_interval(e, blocks.blocks, units, pure),
                 **_expected(e, blocks.blocks, units, pure), **_from_twin(e, blocks.blocks, units, pure, twin.get(item.name)),
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _interval(e: Estimate, k: int, units: int, pure: bool) -> str:
+    """Which interval there will be; where there is none, with how many blocks there would be one."""
+    told = combining.used(e, k, units, pure=pure).interval
+    if e.aggregator is not Aggregator.MEDIAN or combining.margin(e, k, units // e.size, pure=pure) is not None:
+        return told
+    enough = combining.interval_from(e, units, 10_000, pure=pure)
+    return told if enough is None else f"{told}; from {enough} on there is one"
 
 
 def _expected(e: Estimate, k: int, units: int, pure: bool) -> dict[str, float]:
