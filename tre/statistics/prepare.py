@@ -180,12 +180,13 @@ def _targets(found: list[Needs], *, pure: bool) -> Iterator[Target]:
     """A statistic's tables of one size count together as one: margins do not outweigh the table they are margins of.
 
     In pure epsilon an error grows with the share itself and not with its root, so weights other than one are milder.
+    What weighs less may be less accurate than by an even split.
     """
     of_size = {len(n.by): sum(len(m.by) == len(n.by) for m in found) for n in found}
     for n in found:
         parts = tuple(zip(n.parts, n.slopes, strict=True))
         weight = math.sqrt(n.weight) if pure else n.weight
-        yield Target(weight=weight / of_size[len(n.by)], parts=parts)
+        yield Target(weight=weight / of_size[len(n.by)], parts=parts, most=n.weight**-0.5)
 
 
 class Scope:

@@ -1,7 +1,7 @@
 """How a request's privacy loss is shared between the vectors it needs, so that its errors together are least.
 
 Guarantees: a deterministic function of the request (no data, no randomness); shares are positive and sum to at most
-one; no table has a larger error than an even split would give it, asked alone. Within that, what is minimised is the
+one; no table has a larger error than an even split would give it, asked alone (but for `most`). Within that, what is minimised is the
 sum, over the statistics, of weight x log(expected variance): the (weighted) geometric mean of the errors, which does
 not care in which units they are. The expected variance of a ratio of sums needs an idea
 of where values lie; `Target.parts` holds the squared slopes taken for it, and being wrong there costs some accuracy and
@@ -29,10 +29,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One table to be accurate: its variance is the sum of slope x the variance of each part, in units of sensitivity."""
+    """One table to be accurate: its variance is the sum of slope x the variance of each part, in units of sensitivity.
+
+    `most`: how many times the variance by an even split it may have.
+    """
 
     weight: float
     parts: tuple[tuple[Component, float], ...]
+    most: float = 1.0
 
 
 def optimal(
@@ -49,6 +53,7 @@ def optimal(
             row[at[component]] += slope
     weight, spread = np.array([t.weight for t in targets]), slopes @ c
     alone, most = _alone(slopes, pure=pure)
+    most = most * np.array([t.most for t in targets])
     press, shares = np.ones(len(targets)), np.full(len(components), 1 / len(components))
     for turn in range(ROUNDS):
         information = k @ (shares**2 if pure else shares)
