@@ -171,6 +171,7 @@ def test_a_budget_is_kept_and_raised_by_the_commands_of_the_page(tmp_path):
     assert [a["kind"] for a in found["this_year"]] == ["population, this year"]
 
 
+@pytest.mark.slow
 def test_an_area_is_backed_up_restored_and_registered_by_the_commands_of_the_page(tmp_path):
     services = create(tmp_path / "area")
     services.apply(ROOT / "policies", dry_run=False)

@@ -102,6 +102,7 @@ def _handled(content):
         return None
 
 
+@pytest.mark.slow
 def test_ten_thousand_mutated_documents_are_prepared_or_refused():
     chance = random.Random(20261122)  # noqa: S311  # documents, no noise
     prepared = sum(_handled(_mutated(chance)) is not None for _ in range(10_000))

@@ -51,6 +51,7 @@ def test_opendps_map_is_the_price_to_nine_digits(units, sensitivity):
         assert choice.map(whole) <= exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [1, 3, 10])
 def test_a_choice_of_two_is_as_frequent_as_gumbels(apart):
     units, n = 10**11, 10_000

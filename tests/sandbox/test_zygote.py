@@ -15,6 +15,9 @@ from tre.secure.jobs.sandbox import Ended
 LIMITS = Limits(wall_seconds=60, cpu_seconds=60, memory_mb=1024, outbox_mb=16)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory):
     if sandbox.unavailable():

@@ -109,6 +109,7 @@ def test_at_an_enormous_epsilon_every_statistic_is_duckdbs_answer(people, name, 
         assert cell.value == pytest.approx(truth[cell.keys], rel=1e-9, abs=tolerance + 1e-9)
 
 
+@pytest.mark.slow
 def test_at_epsilon_one_answers_are_as_far_off_as_they_say(people):
     inside = total = 0
     for name, grouping in CASES:
