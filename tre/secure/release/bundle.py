@@ -22,6 +22,7 @@ from tre.messages import OutputKind, Plan, PlannedEstimate, Released, ReleasedEs
 from tre.rules import receipt as receipts
 from tre.rules.accounting import epsilon_of
 from tre.rules.canonical import canonical_json, digest
+from tre.rules.disclosure import record as records
 from tre.rules.ledger import Charge
 from tre.rules.policy import Policies
 from tre.secure import audit, ledger, ticks
@@ -32,6 +33,7 @@ from tre.secure.jobs.leases import Hold
 from tre.secure.release import outputs
 from tre.secure.release.planning import Planner
 from tre.secure.settings import AreaFolder
+from tre.statistics.noise import OPENDP
 from tre.statistics.table import Table
 
 
@@ -95,12 +97,12 @@ class Bundler:
             "datasets": plan.datasets,
             "policy": plan.policy,
             "isolation": policies.area.sandbox.isolation.value,
-            "software": {"tre": tre.__version__},
+            "software": {"tre": tre.__version__, "opendp": OPENDP},
             "decision": "automatic, by policy" if plan.automatic else "two output checkers",
             "decided_by": deciders,
             "statistics": [_statistic(self.context.area, r, values[i], entries.get(i), policies) for i, r in enumerate(plan.requests)],
             "outputs": [
-                {"name": o.name, "kind": o.kind, "sha256": o.sha256, "findings": [f.told() for f in outputs.findings(o)],
+                {"name": o.name, "kind": o.kind, "sha256": o.sha256, "findings": records.told(outputs.findings(o)),
                  "guarantee": "none: an output without noise, approved by two people"}
                 for o in approved
             ],
@@ -116,6 +118,8 @@ class Bundler:
                 _estimated(self.context.area, plan, e, estimated[i], entries.get(len(plan.requests) + i), policies)
                 for i, e in enumerate(plan.estimates)
             ]
+        record = records.record(statement, policies, outputs.thresholds(policies, plan.project), _applied(plan))
+        files[records.NAME] = canonical_json(record)
         return files, statement
 
     def _estimate(self, connection: sa.Connection, plan: Plan, name: str) -> ReleasedEstimate | None:
@@ -163,6 +167,15 @@ class Bundler:
         for name in {r.request.dataset for r in plan.requests} | set(plan.blocks.datasets if plan.blocks else ()):
             files[f"datasets/{name}.json"] = canonical_json(infos[name].model_dump(mode="json"))
         return files
+
+
+def _applied(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What trusted code did to declared tables, as the plan says; nothing is known to have been done to others."""
+    return {
+        o.name: {"computed_by": "trusted code", "suppressed": o.declared.suppress, "rounded_to": o.declared.round_to}
+        for o in plan.outputs
+        if o.declared is not None
+    }
 
 
 def _statistic(

@@ -1,0 +1,64 @@
+"""What stands beside the values in a release's bundle: the disclosure record, by rule and threshold, and nothing of rows."""
+
+import json
+
+import pytest
+
+from tests.secure import released
+from tre.rules import receipt
+from tre.rules.disclosure.finding import Rule
+from tre.rules.policy import Disclosure
+
+PEOPLE = ("ada", "eve", "bo", "cy", "di", "dee")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    services = released.area(tmp_path_factory.mktemp("bundle"))
+    name = released.release(services)
+    yield services, name, released.files(services, name)
+    services.close()
+
+
+def _words(value):
+    """All keys and values of a document, one by one."""
+    if isinstance(value, dict):
+        return [w for k, v in value.items() for w in (k, *_words(v))]
+    return [w for v in value for w in _words(v)] if isinstance(value, list) else [value]
+
+
+def test_the_record_says_what_was_checked_by_which_thresholds_for_what_and_who_decided(made):
+    _, name, files = made
+    statement = receipt.verify(files)
+    record = json.loads(files["disclosure-record.json"])
+    assert "disclosure-record.json" in statement["files"]
+    assert (record["release"], record["decided"]) == (name, statement["released"])
+    assert record["purpose"]["project"] == "visits"
+    assert record["criteria"]["policy"] == statement["policy"]
+    assert record["criteria"]["thresholds"] == Disclosure().model_dump(mode="json")
+    assert [r["rule"] for r in record["criteria"]["rules"]] == [r.value for r in Rule]
+    assert record["criteria"]["noise"]["toy-people"]["lifetime"]["epsilon"] == 40
+    assert set(record["tools"]) == {"tre", "opendp"}
+    assert record["decision"]["by"] == statement["decided_by"]
+    assert len(record["decision"]["by"]) == 2
+    adults, by_age = record["outputs"]
+    assert (adults["verdict"], by_age["verdict"]) == ("pass", "fail")
+    assert adults["applied"]["suppressed"]
+    assert not by_age["applied"]["suppressed"]
+    assert ("threshold", "fail") in {(f["rule"], f["verdict"]) for f in by_age["findings"]}
+    assert [s["name"] for s in record["statistics"]] == ["by-sex"]
+
+
+def test_a_finding_is_told_once_without_values_places_or_numbers(made):
+    _, _, files = made
+    for document in (json.loads(files["disclosure-record.json"]), json.loads(files["receipt.json"])["statement"]):
+        for output in document["outputs"]:
+            told = [tuple(sorted(f.items())) for f in output["findings"]]
+            assert told == sorted(set(told))
+            assert all({k for k, _ in f} <= {"rule", "verdict", "statbarn"} for f in told)
+
+
+def test_the_record_names_no_person(made):
+    _, _, files = made
+    said = _words(json.loads(files["disclosure-record.json"]))
+    assert not {*PEOPLE, *(p.title() for p in PEOPLE)} & set(said)
