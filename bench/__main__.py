@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 import bench
-from bench import accuracy, audit, check, cost, disclosure, estimates, jobs, ledger, proof, report, sacro, submit
+from bench import accuracy, audit, check, cost, crate, disclosure, estimates, jobs, ledger, proof, report, sacro, submit
 from bench.measure import Comparison
 
 # Of time, and of errors. What asks other libraries installs them first, and so runs only when it is named.
@@ -26,6 +26,7 @@ SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {
 OTHERS: dict[str, Callable[..., None]] = {
     "accuracy": accuracy.run,
     "audit": audit.run,
+    "crate": crate.run,
     "disclosure": disclosure.run,
     "estimates": estimates.run,
     "proof": proof.run,

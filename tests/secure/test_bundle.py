@@ -38,7 +38,7 @@ def test_the_record_says_what_was_checked_by_which_thresholds_for_what_and_who_d
     assert record["criteria"]["thresholds"] == Disclosure().model_dump(mode="json")
     assert [r["rule"] for r in record["criteria"]["rules"]] == [r.value for r in Rule]
     assert record["criteria"]["noise"]["toy-people"]["lifetime"]["epsilon"] == 40
-    assert set(record["tools"]) == {"tre", "opendp"}
+    assert set(record["tools"]) == {"tre", "opendp", "python"}
     assert record["decision"]["by"] == statement["decided_by"]
     assert len(record["decision"]["by"]) == 2
     adults, by_age = record["outputs"]
@@ -58,7 +58,34 @@ def test_a_finding_is_told_once_without_values_places_or_numbers(made):
             assert all({k for k, _ in f} <= {"rule", "verdict", "statbarn"} for f in told)
 
 
-def test_the_record_names_no_person(made):
+@pytest.mark.parametrize("name", ["disclosure-record.json", "ro-crate-metadata.json"])
+def test_neither_record_nor_crate_names_a_person(made, name):
     _, _, files = made
-    said = _words(json.loads(files["disclosure-record.json"]))
+    said = _words(json.loads(files[name]))
     assert not {*PEOPLE, *(p.title() for p in PEOPLE)} & set(said)
+
+
+def test_the_crate_is_of_the_files_of_the_release_and_of_nothing_else(made):
+    """Whether it is a crate at all is for the validator: `python -m bench crate`."""
+    _, name, files = made
+    statement = receipt.verify(files)
+    graph = json.loads(files["ro-crate-metadata.json"])["@graph"]
+    entities = {e["@id"]: e for e in graph}
+    assert len(entities) == len(graph)
+    assert {p["@id"] for p in entities["./"]["hasPart"]} == set(files) - {"ro-crate-metadata.json"}
+    for path, content in files.items():
+        if path not in ("receipt.json", "ro-crate-metadata.json"):
+            assert entities[path]["contentSize"] == str(len(content))
+    referred = [w["@id"] for w in _references(graph) if not w["@id"].startswith("https://w3id.org/")]
+    assert set(referred) <= set(entities)
+    assert entities["#execution"]["agent"] == {"@id": f"#person-{statement['researcher']}"}
+    assert entities["#disclosure-check"]["agent"] == [{"@id": f"#person-{p}"} for p in statement["decided_by"]]
+    assert {e["endTime"] for e in graph if "endTime" in e} == {statement["released"]}
+    assert not [e for e in graph if "startTime" in e]
+    assert entities["./"]["identifier"] == name
+
+
+def _references(value):
+    if isinstance(value, dict):
+        return [value] if set(value) == {"@id"} else [r for v in value.values() for r in _references(v)]
+    return [r for v in value for r in _references(v)] if isinstance(value, list) else []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import platform
 import secrets
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 
 import tre
 from tre.messages import OutputKind, Plan, PlannedEstimate, Released, ReleasedEstimate, ReleasedOutput, World
+from tre.rules import crate
 from tre.rules import receipt as receipts
 from tre.rules.accounting import epsilon_of
 from tre.rules.canonical import canonical_json, digest
@@ -97,7 +99,7 @@ class Bundler:
             "datasets": plan.datasets,
             "policy": plan.policy,
             "isolation": policies.area.sandbox.isolation.value,
-            "software": {"tre": tre.__version__, "opendp": OPENDP},
+            "software": {"tre": tre.__version__, "opendp": OPENDP, "python": platform.python_version()},
             "decision": "automatic, by policy" if plan.automatic else "two output checkers",
             "decided_by": deciders,
             "statistics": [_statistic(self.context.area, r, values[i], entries.get(i), policies) for i, r in enumerate(plan.requests)],
@@ -120,6 +122,8 @@ class Bundler:
             ]
         record = records.record(statement, policies, outputs.thresholds(policies, plan.project), _applied(plan))
         files[records.NAME] = canonical_json(record)
+        sizes = {name: len(content) for name, content in files.items()}
+        files[crate.NAME] = canonical_json(crate.metadata(statement, policies, sizes, plan.parameters))
         return files, statement
 
     def _estimate(self, connection: sa.Connection, plan: Plan, name: str) -> ReleasedEstimate | None:
