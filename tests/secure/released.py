@@ -1,5 +1,8 @@
 """A release of a noisy statistic and two declared tables, walked to its end by the real steps; none of them needs a sandbox."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 from tests.journey.conftest import ASK, Area, notebook
 from tre.messages import DecisionKind, Emitted, EmittedOutput, EmittedRequest, OutputKind, Submission, Vote
 from tre.rules.lifecycle import Release
@@ -48,6 +51,8 @@ def release(services):
     worker.presence.end()
     with context.database.read() as connection:
         assert review.row(connection, name).state == Release.RELEASED
+    # Seen from the next tick on, which is soon.
+    services.context = services.queue.context = replace(context, clock=lambda: context.clock() + timedelta(seconds=5))
     return name
 
 

@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from tests.rules.test_page import Seen
 from tests.secure import released
+from tre.archive import pack, unpack
+from tre.desk.cli import cli
 from tre.rules import receipt
 from tre.rules.disclosure.finding import Rule
 from tre.rules.policy import Disclosure
@@ -89,3 +93,33 @@ def _references(value):
     if isinstance(value, dict):
         return [value] if set(value) == {"@id"} else [r for v in value.values() for r in _references(v)]
     return [r for v in value for r in _references(v)] if isinstance(value, list) else []
+
+
+def test_the_archive_is_verified_by_anybody_and_its_receipt_read_as_a_page(made, tmp_path, monkeypatch):
+    """No network, no account: a desk that has never seen a gateway, the key told by hand."""
+    services, name, files = made
+    archive, page = tmp_path / f"{name}.zip", tmp_path / "receipt.html"
+    archive.write_bytes(services.bundle("ada", name))
+    assert archive.read_bytes() == pack(name, files)
+    assert unpack(archive.read_bytes()) == files
+    monkeypatch.setenv("TRE_HOME", str(tmp_path / "desk"))
+    key = services.context.area.public_key
+    done = CliRunner().invoke(cli, ["verify", str(archive), "--key", key, "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    assert f"good: {name}" in done.output
+    seen = Seen(page.read_text())
+    words = " ".join(seen.texts)
+    for said in (
+        name,
+        released.SMALL,
+        "threshold: cells of too few people (threshold 10)",
+        "Against a rule: people decided",
+        key,
+    ):
+        assert said in words
+    for said in receipt.verify(files)["decided_by"]:
+        assert said in words
+    assert not {"script", "a", "img", "link"} & set(seen.tags)
+    assert CliRunner().invoke(cli, ["verify", str(archive)]).exit_code != 0
+    archive.write_bytes(archive.read_bytes().replace(b"by-sex", b"by-age", 1))
+    assert CliRunner().invoke(cli, ["verify", str(archive), "--key", key]).exit_code != 0

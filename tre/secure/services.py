@@ -8,10 +8,8 @@ project does not exist for them.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import secrets
-import zipfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from tre import archive
 from tre.errors import NotAllowed, NotFound
 from tre.messages import (
     Balance,
@@ -390,18 +389,14 @@ class Services:
         )  # fmt: skip
 
     def bundle(self, person: str, release: str) -> bytes:
-        """The release as a ZIP archive."""
+        """The release as one archive."""
         if release not in {r.id for r in self.releases(person)}:
             raise NotFound(
                 "release_unknown", f"There is no release {release[:40]!r} for you.", "List them: tre releases"
             )
         folder = self.bundler.folder(release)
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-                # A fixed time: the archive then holds nothing that the bundle does not.
-                archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes())
-        return buffer.getvalue()
+        files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        return archive.pack(release, files)
 
     # Output checkers
 
