@@ -74,9 +74,3 @@ def _table(i, name, context, **group):
         | {"suppress": name == "adults"}
     )
     return EmittedOutput(name=name, kind=OutputKind.TABLE, context=context, file=f"output-{i}.csv", declared=declared)
-
-
-def files(services, name):
-    """The bundle's files, by name."""
-    folder = services.bundler.folder(name)
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -16,14 +16,6 @@ from tre.rules.policy import Disclosure
 PEOPLE = ("ada", "eve", "bo", "cy", "di", "dee")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    services = released.area(tmp_path_factory.mktemp("bundle"))
-    name = released.release(services)
-    yield services, name, released.files(services, name)
-    services.close()
-
-
 def _words(value):
     """All keys and values of a document, one by one."""
     if isinstance(value, dict):
@@ -31,8 +23,8 @@ def _words(value):
     return [w for v in value for w in _words(v)] if isinstance(value, list) else [value]
 
 
-def test_the_record_says_what_was_checked_by_which_thresholds_for_what_and_who_decided(made):
-    _, name, files = made
+def test_the_record_says_what_was_checked_by_which_thresholds_for_what_and_who_decided(published):
+    _, name, files = published
     statement = receipt.verify(files)
     record = json.loads(files["disclosure-record.json"])
     assert "disclosure-record.json" in statement["files"]
@@ -53,8 +45,8 @@ def test_the_record_says_what_was_checked_by_which_thresholds_for_what_and_who_d
     assert [s["name"] for s in record["statistics"]] == ["by-sex"]
 
 
-def test_a_finding_is_told_once_without_values_places_or_numbers(made):
-    _, _, files = made
+def test_a_finding_is_told_once_without_values_places_or_numbers(published):
+    _, _, files = published
     for document in (json.loads(files["disclosure-record.json"]), json.loads(files["receipt.json"])["statement"]):
         for output in document["outputs"]:
             told = [tuple(sorted(f.items())) for f in output["findings"]]
@@ -63,15 +55,15 @@ def test_a_finding_is_told_once_without_values_places_or_numbers(made):
 
 
 @pytest.mark.parametrize("name", ["disclosure-record.json", "ro-crate-metadata.json"])
-def test_neither_record_nor_crate_names_a_person(made, name):
-    _, _, files = made
+def test_neither_record_nor_crate_names_a_person(published, name):
+    _, _, files = published
     said = _words(json.loads(files[name]))
     assert not {*PEOPLE, *(p.title() for p in PEOPLE)} & set(said)
 
 
-def test_the_crate_is_of_the_files_of_the_release_and_of_nothing_else(made):
+def test_the_crate_is_of_the_files_of_the_release_and_of_nothing_else(published):
     """Whether it is a crate at all is for the validator: `python -m bench crate`."""
-    _, name, files = made
+    _, name, files = published
     statement = receipt.verify(files)
     graph = json.loads(files["ro-crate-metadata.json"])["@graph"]
     entities = {e["@id"]: e for e in graph}
@@ -95,9 +87,9 @@ def _references(value):
     return [r for v in value for r in _references(v)] if isinstance(value, list) else []
 
 
-def test_the_archive_is_verified_by_anybody_and_its_receipt_read_as_a_page(made, tmp_path, monkeypatch):
+def test_the_archive_is_verified_by_anybody_and_its_receipt_read_as_a_page(published, tmp_path, monkeypatch):
     """No network, no account: a desk that has never seen a gateway, the key told by hand."""
-    services, name, files = made
+    services, name, files = published
     archive, page = tmp_path / f"{name}.zip", tmp_path / "receipt.html"
     archive.write_bytes(services.bundle("ada", name))
     assert archive.read_bytes() == pack(name, files)

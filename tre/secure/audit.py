@@ -44,6 +44,26 @@ def heads(connection: sa.Connection) -> list[tuple[int, str]]:
 
 
 def first_broken(connection: sa.Connection) -> int | None:
-    """The first entry that does not fit the chain, or None."""
+    """The first entry that does not fit the chain, or cannot be read any more; None if all fit."""
+    previous, seq = rules.FIRST, 0
     rows = connection.execute(sa.select(tables.audit).order_by(tables.audit.c.seq))
-    return rules.broken(rules.Entry(**{**row._mapping, "detail": json.loads(row.detail)}) for row in rows)
+    while True:
+        seq += 1
+        try:  # bytes that are no text of the database's, or no JSON of ours
+            row = rows.fetchone()
+            if row is None:
+                return None
+            entry = rules.Entry(**{**row._mapping, "detail": _detail(row.detail)})
+            if rules.broken([entry], previous=previous, first=seq) is not None:
+                return seq
+        except (sa.exc.DBAPIError, ValueError, TypeError, RecursionError):
+            return seq
+        previous = entry.hash
+
+
+def _detail(text: str) -> dict[str, Any]:
+    """As it was written, byte for byte. Raises ValueError for the same content in another form."""
+    found: dict[str, Any] = json.loads(text)
+    if canonical_json(found).decode() != text:
+        raise ValueError("not canonical")
+    return found

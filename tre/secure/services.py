@@ -197,16 +197,26 @@ class Services:
 
         `witnessed`: signed heads that somebody outside has kept, by what they are called.
         """
-        kept = {name: heads.read(content) for name, content in (witnessed or {}).items()}
+        kept = heads.named(witnessed or {})
         t = tables.releases
+        nothing: dict[str, Any] = {
+            "entries": 0, "head": "", "receipts_that_do_not_fit": [], "changed_files": [], "does_not_fit": None, "wrong_node": None,
+            "witnessed": len(kept),
+        }  # fmt: skip
         with self.context.database.read() as connection:
+            first = audit.first_broken(connection)
+            if first is not None:  # what follows reads entries that may not be there any more
+                return nothing | {"entries": first - 1, "first_broken": first}
             entries, head = audit.head(connection)
             known = {self.context.area.commitment(seq, h) for seq, h in audit.heads(connection)}
-            released = connection.execute(sa.select(t.c.id).where(t.c.state == "released").order_by(t.c.id)).scalars()
-            strangers = [r for r in released if self.bundler.commitment(r) not in known]
-            return {
-                "entries": entries, "head": head, "first_broken": audit.first_broken(connection), "receipts_that_do_not_fit": strangers,
-                "does_not_fit": tree.check(connection, kept), "witnessed": len(kept),
+            query = sa.select(t.c.id, t.c.bundle).where(t.c.state == "released").order_by(t.c.id)
+            released = connection.execute(query).all()
+            changed = [c for c in (self.bundler.changed(str(r.id), str(r.bundle)) for r in released) if c is not None]
+            strangers = [r.id for r in released if not changed and self.bundler.commitment(r.id) not in known]
+            wrong, witness = tree.wrong_node(connection), tree.check(connection, kept)
+            return nothing | {
+                "entries": entries, "head": head, "first_broken": None, "receipts_that_do_not_fit": strangers,
+                "changed_files": changed, "wrong_node": wrong, "does_not_fit": witness or ("tree" if wrong else None),
             }  # fmt: skip
 
     def need_whole(self) -> None:
@@ -394,9 +404,7 @@ class Services:
             raise NotFound(
                 "release_unknown", f"There is no release {release[:40]!r} for you.", "List them: tre releases"
             )
-        folder = self.bundler.folder(release)
-        files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-        return archive.pack(release, files)
+        return archive.pack(release, self.bundler.files(release))
 
     # Output checkers
 

@@ -8,7 +8,8 @@ Not guaranteed: anything about who witnesses. A head that nobody outside keeps p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -123,10 +124,44 @@ def stored_root(connection: sa.Connection) -> tuple[int, str] | None:
 
 
 def check(connection: sa.Connection, witnessed: Mapping[str, Head]) -> str | None:
-    """What of the log does not fit: a witnessed head by its name, or "tree" for what is stored of it; None if all fits."""
-    kept = stored_root(connection)
-    found = roots(connection, {h.size for h in witnessed.values()} | ({kept[0]} if kept else set()))
-    for name, witness in witnessed.items():
-        if found.get(witness.size) != witness.root:
-            return name
-    return None if kept is None or found.get(kept[0]) == kept[1] else "tree"
+    """The witnessed head, by its name, that the log does not begin with; None if it begins with all."""
+    found = roots(connection, {h.size for h in witnessed.values()})
+    return next((name for name, head in witnessed.items() if found.get(head.size) != head.root), None)
+
+
+def wrong_node(connection: sa.Connection) -> tuple[int, int] | None:
+    """The first stored node, by level and place, that is not of the log's tree, or missing; None if all are right.
+
+    Each level is compared with the one below, which was right; the lowest with the entries.
+    """
+    size = _count(connection, 0)
+    for level in range(max(1, size.bit_length())):
+        kept = connection.execute(sa.select(n.c.place, n.c.hash).where(n.c.level == level).order_by(n.c.place))
+        right = _leaves(connection, size) if level == 0 else _above(connection, level - 1)
+        for place, wanted in enumerate(chain(right, [None])):
+            try:
+                row = kept.fetchone()
+            except sa.exc.DBAPIError:  # bytes that are no text
+                return level, place
+            if wanted is None:
+                if row is None:
+                    break
+                return level, int(row.place)
+            if row is None or (row.place, row.hash) != (place, wanted.hex()):
+                return level, place
+    stray = connection.execute(
+        sa.select(n.c.level, n.c.place).where(~n.c.level.between(0, max(0, size.bit_length() - 1)))
+    ).first()
+    return (int(stray.level), int(stray.place)) if stray is not None else None
+
+
+def _leaves(connection: sa.Connection, size: int) -> Iterator[bytes]:
+    for row in connection.execute(sa.select(a.c.hash).where(a.c.seq <= size).order_by(a.c.seq)):
+        yield merkle.leaf_hash(bytes.fromhex(row.hash))
+
+
+def _above(connection: sa.Connection, level: int) -> Iterator[bytes]:
+    """The nodes over all complete pairs of a level."""
+    rows = iter(connection.execute(sa.select(n.c.hash).where(n.c.level == level).order_by(n.c.place)))
+    for left, right in zip(rows, rows, strict=False):
+        yield merkle.node_hash(bytes.fromhex(left.hash), bytes.fromhex(right.hash))

@@ -19,11 +19,12 @@ from typing import Any
 import sqlalchemy as sa
 
 import tre
+from tre.errors import VerificationFailed
 from tre.messages import OutputKind, Plan, PlannedEstimate, Released, ReleasedEstimate, ReleasedOutput, World
 from tre.rules import crate
 from tre.rules import receipt as receipts
 from tre.rules.accounting import epsilon_of
-from tre.rules.canonical import canonical_json, digest
+from tre.rules.canonical import canonical_json, digest, digest_bytes
 from tre.rules.disclosure import record as records
 from tre.rules.ledger import Charge
 from tre.rules.policy import Policies
@@ -64,6 +65,21 @@ class Bundler:
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return digest(receipt)
+
+    def files(self, release: str) -> dict[str, bytes]:
+        """What was published, by name."""
+        folder = self.folder(release)
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    def changed(self, release: str, published: str) -> str | None:
+        """What of a release is not as it was published, in words; None if all is. `published`: its receipt's digest."""
+        files = self.files(release)
+        try:
+            receipts.verify(files)
+        except VerificationFailed as failed:
+            return f"{release}: {failed.message}"
+        same = digest_bytes(files[receipts.RECEIPT]) == published
+        return None if same else f"{release}: {receipts.RECEIPT} is not the one that was published."
 
     def commitment(self, release: str) -> str:
         """What a published receipt says of the audit log."""
