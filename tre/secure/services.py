@@ -211,8 +211,9 @@ class Services:
             known = {self.context.area.commitment(seq, h) for seq, h in audit.heads(connection)}
             query = sa.select(t.c.id, t.c.bundle).where(t.c.state == "released").order_by(t.c.id)
             released = connection.execute(query).all()
-            changed = [c for c in (self.bundler.changed(str(r.id), str(r.bundle)) for r in released) if c is not None]
-            strangers = [r.id for r in released if not changed and self.bundler.commitment(r.id) not in known]
+            checked = {str(r.id): self.bundler.changed(str(r.id), str(r.bundle)) for r in released}
+            changed = [c for c in checked.values() if c is not None]
+            strangers = [r for r, c in checked.items() if c is None and self.bundler.commitment(r) not in known]
             wrong, witness = tree.wrong_node(connection), tree.check(connection, kept)
             return nothing | {
                 "entries": entries, "head": head, "first_broken": None, "receipts_that_do_not_fit": strangers,
