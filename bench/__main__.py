@@ -18,6 +18,7 @@ from bench import (
     blocks,
     check,
     cost,
+    crate,
     disclosure,
     estimates,
     jobs,
@@ -41,6 +42,7 @@ SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {
 OTHERS: dict[str, Callable[..., None]] = {
     "accuracy": accuracy.run,
     "audit": audit.run,
+    "crate": crate.run,
     "disclosure": disclosure.run,
     "estimates": estimates.run,
     "proof": proof.run,

@@ -100,7 +100,7 @@ def _values(area):
 
 
 def _receipt(area, release):
-    from tre.desk.bundle import unpack
+    from tre.archive import unpack
 
     return json.loads(unpack(area.client("ada").bundle(release))["receipt.json"])["statement"]
 

@@ -76,7 +76,7 @@ def _seen(area, view):
         response = client._http.get(path)
         headers = sorted((k, v) for k, v in response.headers.items() if k not in ("date", "content-length"))
         if path.endswith("bundle") and response.is_success:
-            from tre.desk.bundle import unpack
+            from tre.archive import unpack
 
             body = {n: c.decode() for n, c in unpack(response.content).items()}
         else:

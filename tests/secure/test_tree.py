@@ -34,14 +34,19 @@ def _add(services, count, word="x"):
             audit.record(connection, at="2026-01-01T00:00:00Z", person="ada", event=word, subject=f"s-{i}")
 
 
+def _unguard(connection):
+    """What only somebody who owns the database can do."""
+    if connection.dialect.name == "sqlite":
+        for name in ("audit_fixed", "audit_kept"):
+            connection.execute(sa.text(f"DROP TRIGGER {name}"))
+    else:
+        connection.execute(sa.text("ALTER TABLE audit DISABLE TRIGGER ALL"))
+
+
 def _rewrite(services, change, *, tree_too=True):
     """As an administrator would who knows everything: entries changed, and the whole chain made anew after them."""
     with services.context.database.write() as connection:
-        if connection.dialect.name == "sqlite":
-            for name in ("audit_fixed", "audit_kept"):
-                connection.execute(sa.text(f"DROP TRIGGER {name}"))
-        else:
-            connection.execute(sa.text("ALTER TABLE audit DISABLE TRIGGER ALL"))
+        _unguard(connection)
         rows = [dict(r._mapping) for r in connection.execute(sa.select(a).order_by(a.c.seq))]
         connection.execute(a.delete())
         if tree_too:
@@ -168,3 +173,72 @@ def test_heads_of_two_areas_are_not_mixed_up(tmp_path, services):
     with pytest.raises(VerificationFailed, match="key_changed"):
         heads.extends(heads.read(_bytes(second)), heads.read(_bytes(first)))
     other.close()
+
+
+@pytest.mark.parametrize("earlier", range(1, 10))
+def test_a_head_since_an_earlier_one_is_the_head_that_all_entries_give(services, earlier):
+    _add(services, earlier)
+    first = services.audit_head()
+    _add(services, 7)
+    since, whole = services.audit_head(_bytes(first)), services.audit_head()
+    assert (since["size"], since["root"]) == (whole["size"], whole["root"])
+    heads.extends(heads.read(_bytes(since)), heads.read(_bytes(first)))
+
+
+def test_a_head_since_an_earlier_one_reads_the_new_entries_and_one_more(services, monkeypatch):
+    """What stands before is covered by that one's hash, and by the signature on the earlier head."""
+    _add(services, 40)
+    kept = heads.read(_bytes(services.audit_head()))
+    _add(services, 3)
+    read = []
+
+    def count(connection, cursor, statement, parameters, context, many):
+        if "audit" in statement and statement.startswith("SELECT"):
+            read.append(statement)
+
+    def all_entries(*_):
+        raise AssertionError("all entries were read")
+
+    monkeypatch.setattr(tree, "roots", all_entries)
+    sa.event.listen(services.context.database.engine, "before_cursor_execute", count)
+    assert tree.head(services.context, kept)["size"] == kept.size + 3
+    assert len(read) < 60  # nodes one by one: some five for each level of six
+
+
+DAMAGE = {
+    "a stored peak": (5, 0), "a node of the proof": (1, 22), "the leaf of the last witnessed entry": (0, 43),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_stored_node_that_was_changed_is_not_relied_on(services, what):
+    with services.context.database.read() as connection:
+        there = audit.head(connection)[0]
+    _add(services, 44 - there)
+    kept = services.audit_head()
+    assert kept["size"] == 44
+    _add(services, 2)
+    right = services.audit_head()
+    level, place = DAMAGE[what]
+    with services.context.database.write() as connection:
+        done = connection.execute(n.update().where(n.c.level == level, n.c.place == place).values(hash="0" * 64))
+        assert done.rowcount == 1
+    try:
+        assert services.audit_head(_bytes(kept))["root"] == right["root"]
+    except DataError as refused:
+        assert refused.code == "audit_tree_broken"
+    else:
+        assert what == "the leaf of the last witnessed entry"  # the entry itself is read
+
+
+def test_an_entry_before_the_witnessed_one_cannot_be_rewritten_without_breaking_the_chain(services):
+    """A head since then is signed: it stands for the chain, which `audit verify` finds broken."""
+    _add(services, 9)
+    kept = services.audit_head()
+    with services.context.database.write() as connection:
+        _unguard(connection)
+        connection.execute(a.update().where(a.c.seq == 4).values(person="eve", hash="0" * 64))
+    assert services.audit_head(_bytes(kept))["root"] == kept["root"]
+    assert services.verify_audit({"kept": _bytes(kept)})["first_broken"] == 4
+    with pytest.raises(DataError, match="audit_tree_broken"):
+        services.audit_head()

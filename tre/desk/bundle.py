@@ -1,38 +1,21 @@
-"""A fetched release on disk: unpacked, verified, written. All the checking is rules.receipt's."""
+"""A fetched release on disk: read, verified, written. All the checking is rules.receipt's and archive's."""
 
 from __future__ import annotations
 
-import io
-import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from tre import archive
 from tre.errors import Conflict, NotFound, VerificationFailed
 from tre.rules import receipt
-
-MAX_BYTES = 500 * 2**20
-MAX_FILES = 2_000
-
-
-def unpack(archive: bytes) -> dict[str, bytes]:
-    """The archive's files by name. Raises VerificationFailed for what is not a plain bundle."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as found:
-            infos = found.infolist()
-            if len(infos) > MAX_FILES or sum(i.file_size for i in infos) > MAX_BYTES:
-                raise _not_a_bundle()
-            names = [i.filename for i in infos]
-            if len(set(names)) != len(names) or not all(map(_plain, names)):
-                raise _not_a_bundle()
-            return {i.filename: found.read(i) for i in infos}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError):
-        raise _not_a_bundle() from None
 
 
 def read(path: Path) -> dict[str, bytes]:
     """A bundle's folder or archive."""
     if path.is_file():
-        return unpack(path.read_bytes())
+        if path.stat().st_size > 2 * archive.MAX_BYTES:
+            raise _not_a_bundle()
+        return archive.unpack(path.read_bytes())
     if not path.is_dir():
         raise NotFound("bundle_missing", f"There is nothing at {path}.", "Name a fetched release's folder or archive.")
     found = [p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()]
@@ -52,6 +35,14 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         target.write_bytes(content)
 
 
+def write_archive(file: Path, name: str, files: dict[str, bytes]) -> None:
+    """The release as one file. Raises Conflict where another file is."""
+    content = archive.pack(name, files)
+    if file.exists() and (not file.is_file() or file.read_bytes() != content):
+        raise Conflict("file_exists", f"{file} is something else.", "Name a file that is not there yet.")
+    file.write_bytes(content)
+
+
 def verify(files: dict[str, bytes], known: set[str], *, must_be_known: bool = False) -> dict[str, Any]:
     """The receipt and whether its key is one of `known`. Raises VerificationFailed."""
     found = receipt.verify(files)
@@ -63,13 +54,6 @@ def verify(files: dict[str, bytes], known: set[str], *, must_be_known: bool = Fa
             "Get the area's key from its data controller: tre verify PATH --key KEY (or --any-key, for the bytes alone)",
         )
     return {"receipt": found, "key_known": key_known}
-
-
-def _plain(name: str) -> bool:
-    path = PurePosixPath(name)
-    return (
-        bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and not name.endswith("/")
-    )
 
 
 def _not_a_bundle() -> VerificationFailed:

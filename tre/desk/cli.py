@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from tre import terminal
-from tre.desk import reviewing
+from tre.desk import checking, reviewing
 from tre.errors import Conflict, NotebookError, NotFound, RequestError, TreError
 from tre.messages import JobView, Stage, Submission
 from tre.terminal import json_option, table
@@ -356,82 +356,11 @@ def releases(show: Console) -> Any:
     return found
 
 
-@cli.command()
-@click.argument("release")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@json_option
-def fetch(release: str, folder: Path, show: Console) -> Any:
-    """Fetch a release into DIR, verify it, and let notebooks here replay it.
-
-    \b
-    Example: tre fetch rel-1a2b3c4d results/
-    """
-    from tre.desk import bundle
-    from tre.desk.store import Store
-
-    client = _client()
-    store = Store.default()
-    store.pin_key(client.url, client.receipt_key())
-    files = bundle.unpack(client.bundle(release))
-    verdict = bundle.verify(files, store.known_keys())
-    bundle.write(folder, files)
-    if folder.resolve() != (store.releases / release).resolve():
-        bundle.write(store.releases / release, files)
-    show.print(f"{release}: verified, in {folder}/ (values, outputs, receipt). Notebooks at this desk now replay it.")
-    return {"release": release, "folder": str(folder), "files": sorted(files), **verdict}
-
-
-@cli.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--key", help="The area's receipt key (64 hexadecimal digits) or a file that holds it.")
-@click.option("--any-key", is_flag=True, help="Check the bytes even if nobody has told this desk the area's key.")
-@json_option
-def verify(path: Path, key: str | None, any_key: bool, show: Console) -> Any:
-    """Check a release's receipt and every byte it covers. Needs no network and no account.
-
-    \b
-    Example: tre verify results/ --key area-key.hex
-    """
-    from tre.desk import bundle
-    from tre.desk import show as shown
-    from tre.desk.store import Store
-
-    known = {Path(key).read_text().strip() if Path(key).is_file() else key} if key else Store.default().known_keys()
-    verdict = bundle.verify(bundle.read(path), known, must_be_known=not any_key)
-    receipt = verdict["receipt"]
-    show.print(
-        f"[bold green]good[/bold green]: {receipt['release']} of {receipt['area']}, released {receipt['released']}"
-    )
-    whose = (
-        "a key this desk knows" if verdict["key_known"] else "a key this desk does NOT know: compare it with the area's"
-    )
-    show.print(f"signed with {whose}: {receipt['key']}")
-    shown.isolation(str(receipt.get("isolation", "full")))
-    return verdict
-
-
-@cli.command("verify-head")
-@click.argument("head", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--since", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="The head kept before.")
-@json_option
-def verify_head(head: Path, since: Path | None, show: Console) -> Any:
-    """As a witness: check a signed head of an area's audit log, and that nothing before it was rewritten.
-
-    Needs no network and no account. Compare the key with the one that the area told you.
-
-    \b
-    Example: tre verify-head today.json --since yesterday.json
-    """
-    from tre.rules import heads
-
-    later = heads.read(head.read_bytes())
-    if since is not None:
-        heads.extends(later, heads.read(since.read_bytes()))
-    whole = f"; it begins with all of {since}" if since else ""
-    show.print(f"[bold green]good[/bold green]: {later.size:,} entries at {later.at}{whole}")
-    show.print(f"signed with {later.key}")
-    return later
-
-
-for command in (reviewing.reviews, reviewing.review):
+for command in (
+    reviewing.reviews,
+    reviewing.review,
+    checking.fetch,
+    checking.verify,
+    checking.verify_head,
+):
     cli.add_command(command)

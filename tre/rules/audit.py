@@ -31,9 +31,9 @@ def entry_hash(seq: int, at: str, person: str, event: str, subject: str, detail:
     return digest([seq, at, person, event, subject, detail, previous])
 
 
-def broken(entries: Iterable[Entry]) -> int | None:
-    """The sequence number of the first entry that does not fit, or None."""
-    previous, expected = FIRST, 1
+def broken(entries: Iterable[Entry], *, previous: str = FIRST, first: int = 1) -> int | None:
+    """The sequence number of the first entry that does not fit, or None. `previous`: the hash before entry `first`."""
+    expected = first
     for e in entries:
         right = entry_hash(e.seq, e.at, e.person, e.event, e.subject, e.detail, e.previous)
         if e.seq != expected or e.previous != previous or e.hash != right:

@@ -49,17 +49,37 @@ def signed_bytes(size: int, root: str, at: str) -> bytes:
 
 
 def read(content: bytes) -> Head:
-    """Raises VerificationFailed: head_malformed or signature_wrong."""
+    """Raises VerificationFailed: head_malformed, signature_wrong or proof_wrong.
+
+    The bytes must be those that were written: a witness's file that was changed in any way is no evidence.
+    """
     try:
         head = Head.model_validate_json(content)
-    except ValidationError:
+        found = json.loads(content)
+        as_written = content in (as_json(found).encode(), canonical_json(found))
+    except (ValidationError, ValueError, RecursionError):
         raise _failed("head_malformed", "This is no signed head of an audit log.") from None
+    if not as_written:
+        raise _failed("head_malformed", "This head is not in the form in which heads are written.")
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(head.key))
         key.verify(bytes.fromhex(head.signature), signed_bytes(head.size, head.root, head.at))
     except (InvalidSignature, ValueError):
         raise _failed("signature_wrong", "The signature does not fit the head.") from None
+    if head.since is not None and not _proves(head, head.since):
+        raise _failed("proof_wrong", "The head's proof about the earlier one does not hold.")
     return head
+
+
+def named(contents: Mapping[str, bytes]) -> dict[str, Head]:
+    """Several, by what they are called: a failure says which one it is of."""
+    found = {}
+    for name, content in contents.items():
+        try:
+            found[name] = read(content)
+        except VerificationFailed as failed:
+            raise VerificationFailed(failed.code, f"{name}: {failed.message}", failed.next_step) from None
+    return found
 
 
 def extends(later: Head, earlier: Head) -> None:
@@ -69,20 +89,17 @@ def extends(later: Head, earlier: Head) -> None:
     since = later.since
     if since is None or (since.size, since.root) != (earlier.size, earlier.root):
         raise _failed("proof_missing", "The later head holds no proof about the earlier one.")
-    try:
-        proof = [_hash(p) for p in since.proof]
-    except ValueError:
-        raise _failed("head_malformed", "The proof holds something else than hashes.") from None
-    if not consistent(earlier.size, bytes.fromhex(earlier.root), later.size, bytes.fromhex(later.root), proof):
+    if not _proves(later, since):
         raise _failed(
             "log_rewritten", "The later log does not begin with the earlier one: entries were changed or removed."
         )
 
 
-def _hash(text: str) -> bytes:
-    if not HASH.fullmatch(text):
-        raise ValueError("not a hash")
-    return bytes.fromhex(text)
+def _proves(later: Head, since: Since) -> bool:
+    if not all(HASH.fullmatch(p) for p in since.proof):
+        return False
+    proof = [bytes.fromhex(p) for p in since.proof]
+    return consistent(since.size, bytes.fromhex(since.root), later.size, bytes.fromhex(later.root), proof)
 
 
 def _failed(code: str, message: str) -> VerificationFailed:

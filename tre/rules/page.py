@@ -53,6 +53,7 @@ img { max-width: 100%; border: 1px dashed; background: #fff; }
 .warning { border: 3px solid #c00; padding: .5rem; font-weight: bold; }
 .note { font-style: italic; }
 .claim { border-left: 6px double #c80; padding-left: .5rem; overflow: hidden; }
+@media print { body { margin: 0; max-width: none; } section { break-inside: avoid; } h1, h2, h3 { break-after: avoid; } }
 """
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()

@@ -43,7 +43,30 @@ def heads(connection: sa.Connection) -> list[tuple[int, str]]:
     return [(row.seq, row.hash) for row in connection.execute(sa.select(t.c.seq, t.c.hash).order_by(t.c.seq))]
 
 
-def first_broken(connection: sa.Connection) -> int | None:
-    """The first entry that does not fit the chain, or None."""
-    rows = connection.execute(sa.select(tables.audit).order_by(tables.audit.c.seq))
-    return rules.broken(rules.Entry(**{**row._mapping, "detail": json.loads(row.detail)}) for row in rows)
+def first_broken(connection: sa.Connection, *, after: int = 0) -> int | None:
+    """The first entry that does not fit the chain, or cannot be read any more; None if all fit. Those up to `after`, whose
+    last one must be there, are not looked at."""
+    t, seq = tables.audit, after
+    before = connection.execute(sa.select(t.c.hash).where(t.c.seq == after)).scalar_one() if after else rules.FIRST
+    previous = str(before)
+    rows = connection.execute(sa.select(t).where(t.c.seq > after if after else sa.true()).order_by(t.c.seq))
+    while True:
+        seq += 1
+        try:  # bytes that are no text of the database's, or no JSON of ours
+            row = rows.fetchone()
+            if row is None:
+                return None
+            entry = rules.Entry(**{**row._mapping, "detail": _detail(row.detail)})
+            if rules.broken([entry], previous=previous, first=seq) is not None:
+                return seq
+        except (sa.exc.DBAPIError, ValueError, TypeError, RecursionError):
+            return seq
+        previous = entry.hash
+
+
+def _detail(text: str) -> dict[str, Any]:
+    """As it was written, byte for byte. Raises ValueError for the same content in another form."""
+    found: dict[str, Any] = json.loads(text)
+    if canonical_json(found).decode() != text:
+        raise ValueError("not canonical")
+    return found

@@ -68,9 +68,15 @@ def verify(witnessed: tuple[Path, ...], area: Path | None, show: Console) -> Any
             f"The receipt of {found['receipts_that_do_not_fit'][0]} was made with another audit log than this one.",
             "Keep the database as it is, and compare it with a backup.",
         )
-    if found["does_not_fit"] == "tree":
+    if found["changed_files"]:
         raise DataError(
-            "audit_tree_broken", "What is kept of the log's tree is not the tree of its entries.",
+            "release_changed", f"A release is not as it was published: {found['changed_files'][0]}",
+            "Keep the area as it is, and compare it with a backup.",
+        )  # fmt: skip
+    if found["does_not_fit"] == "tree":
+        level, place = found["wrong_node"]
+        raise DataError(
+            "audit_tree_broken", f"Node {place} of level {level} of what is kept of the log's tree is not of its entries.",
             "Keep the database as it is, and compare it with a backup.",
         )  # fmt: skip
     if found["does_not_fit"] is not None:

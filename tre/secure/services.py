@@ -8,10 +8,8 @@ project does not exist for them.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import secrets
-import zipfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from tre import archive
 from tre.errors import NotAllowed, NotFound
 from tre.messages import (
     Balance,
@@ -198,16 +197,27 @@ class Services:
 
         `witnessed`: signed heads that somebody outside has kept, by what they are called.
         """
-        kept = {name: heads.read(content) for name, content in (witnessed or {}).items()}
+        kept = heads.named(witnessed or {})
         t = tables.releases
+        nothing: dict[str, Any] = {
+            "entries": 0, "head": "", "receipts_that_do_not_fit": [], "changed_files": [], "does_not_fit": None, "wrong_node": None,
+            "witnessed": len(kept),
+        }  # fmt: skip
         with self.context.database.read() as connection:
+            first = audit.first_broken(connection)
+            if first is not None:  # what follows reads entries that may not be there any more
+                return nothing | {"entries": first - 1, "first_broken": first}
             entries, head = audit.head(connection)
             known = {self.context.area.commitment(seq, h) for seq, h in audit.heads(connection)}
-            released = connection.execute(sa.select(t.c.id).where(t.c.state == "released").order_by(t.c.id)).scalars()
-            strangers = [r for r in released if self.bundler.commitment(r) not in known]
-            return {
-                "entries": entries, "head": head, "first_broken": audit.first_broken(connection), "receipts_that_do_not_fit": strangers,
-                "does_not_fit": tree.check(connection, kept), "witnessed": len(kept),
+            query = sa.select(t.c.id, t.c.bundle).where(t.c.state == "released").order_by(t.c.id)
+            released = connection.execute(query).all()
+            checked = {str(r.id): self.bundler.changed(str(r.id), str(r.bundle)) for r in released}
+            changed = [c for c in checked.values() if c is not None]
+            strangers = [r for r, c in checked.items() if c is None and self.bundler.commitment(r) not in known]
+            wrong, witness = tree.wrong_node(connection), tree.check(connection, kept)
+            return nothing | {
+                "entries": entries, "head": head, "first_broken": None, "receipts_that_do_not_fit": strangers,
+                "changed_files": changed, "wrong_node": wrong, "does_not_fit": witness or ("tree" if wrong else None),
             }  # fmt: skip
 
     def need_whole(self) -> None:
@@ -391,18 +401,12 @@ class Services:
         )  # fmt: skip
 
     def bundle(self, person: str, release: str) -> bytes:
-        """The release as a ZIP archive."""
+        """The release as one archive."""
         if release not in {r.id for r in self.releases(person)}:
             raise NotFound(
                 "release_unknown", f"There is no release {release[:40]!r} for you.", "List them: tre releases"
             )
-        folder = self.bundler.folder(release)
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-                # A fixed time: the archive then holds nothing that the bundle does not.
-                archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes())
-        return buffer.getvalue()
+        return archive.pack(release, self.bundler.files(release))
 
     # Output checkers
 

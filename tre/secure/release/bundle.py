@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import platform
 import secrets
 import shutil
 from pathlib import Path
@@ -18,10 +19,13 @@ from typing import Any
 import sqlalchemy as sa
 
 import tre
+from tre.errors import VerificationFailed
 from tre.messages import OutputKind, Plan, PlannedEstimate, Released, ReleasedEstimate, ReleasedOutput, World
+from tre.rules import crate
 from tre.rules import receipt as receipts
 from tre.rules.accounting import epsilon_of
-from tre.rules.canonical import canonical_json, digest
+from tre.rules.canonical import canonical_json, digest, digest_bytes
+from tre.rules.disclosure import record as records
 from tre.rules.ledger import Charge
 from tre.rules.policy import Policies
 from tre.secure import audit, ledger, ticks
@@ -32,6 +36,7 @@ from tre.secure.jobs.leases import Hold
 from tre.secure.release import outputs
 from tre.secure.release.planning import Planner
 from tre.secure.settings import AreaFolder
+from tre.statistics.noise import OPENDP
 from tre.statistics.table import Table
 
 
@@ -60,6 +65,21 @@ class Bundler:
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return digest(receipt)
+
+    def files(self, release: str) -> dict[str, bytes]:
+        """What was published, by name."""
+        folder = self.folder(release)
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    def changed(self, release: str, published: str) -> str | None:
+        """What of a release is not as it was published, in words; None if all is. `published`: its receipt's digest."""
+        files = self.files(release)
+        try:
+            receipts.verify(files)
+        except VerificationFailed as failed:
+            return f"{release}: {failed.message}"
+        same = digest_bytes(files[receipts.RECEIPT]) == published
+        return None if same else f"{release}: {receipts.RECEIPT} is not the one that was published."
 
     def commitment(self, release: str) -> str:
         """What a published receipt says of the audit log."""
@@ -95,12 +115,12 @@ class Bundler:
             "datasets": plan.datasets,
             "policy": plan.policy,
             "isolation": policies.area.sandbox.isolation.value,
-            "software": {"tre": tre.__version__},
+            "software": {"tre": tre.__version__, "opendp": OPENDP, "python": platform.python_version()},
             "decision": "automatic, by policy" if plan.automatic else "two output checkers",
             "decided_by": deciders,
             "statistics": [_statistic(self.context.area, r, values[i], entries.get(i), policies) for i, r in enumerate(plan.requests)],
             "outputs": [
-                {"name": o.name, "kind": o.kind, "sha256": o.sha256, "findings": [f.told() for f in outputs.findings(o)],
+                {"name": o.name, "kind": o.kind, "sha256": o.sha256, "findings": records.told(outputs.findings(o)),
                  "guarantee": "none: an output without noise, approved by two people"}
                 for o in approved
             ],
@@ -116,6 +136,10 @@ class Bundler:
                 _estimated(self.context.area, plan, e, estimated[i], entries.get(len(plan.requests) + i), policies)
                 for i, e in enumerate(plan.estimates)
             ]
+        record = records.record(statement, policies, outputs.thresholds(policies, plan.project), _applied(plan))
+        files[records.NAME] = canonical_json(record)
+        sizes = {name: len(content) for name, content in files.items()}
+        files[crate.NAME] = canonical_json(crate.metadata(statement, policies, sizes, plan.parameters))
         return files, statement
 
     def _estimate(self, connection: sa.Connection, plan: Plan, name: str) -> ReleasedEstimate | None:
@@ -163,6 +187,15 @@ class Bundler:
         for name in {r.request.dataset for r in plan.requests} | set(plan.blocks.datasets if plan.blocks else ()):
             files[f"datasets/{name}.json"] = canonical_json(infos[name].model_dump(mode="json"))
         return files
+
+
+def _applied(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What trusted code did to declared tables, as the plan says; nothing is known to have been done to others."""
+    return {
+        o.name: {"computed_by": "trusted code", "suppressed": o.declared.suppress, "rounded_to": o.declared.round_to}
+        for o in plan.outputs
+        if o.declared is not None
+    }
 
 
 def _statistic(

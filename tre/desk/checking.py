@@ -1,0 +1,116 @@
+"""`tre fetch`, `tre verify`, `tre verify-head`: a release brought to the desk, and checked by anybody anywhere.
+
+Guarantees: the two checks need no network, no account and no server; nothing is written of a release that does not fit its
+receipt. Imports are lazy, as in cli.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from tre.errors import Conflict, RequestError
+from tre.terminal import json_option
+
+
+@click.command()
+@click.argument("release")
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--archive", type=click.Path(path_type=Path, dir_okay=False), help="Write it as one ZIP file, too or instead."
+)
+@json_option
+def fetch(release: str, folder: Path | None, archive: Path | None, show: Console) -> Any:
+    """Fetch a release into DIR, verify it, and let notebooks here replay it.
+
+    \b
+    Example: tre fetch rel-1a2b3c4d results/
+      tre fetch rel-1a2b3c4d --archive rel-1a2b3c4d.zip
+    """
+    from tre.archive import unpack
+    from tre.desk import bundle
+    from tre.desk import show as shown
+    from tre.desk.connect import needed
+    from tre.desk.store import Store
+
+    if folder is None and archive is None:
+        raise RequestError("target_missing", "Nothing says where to.", "Name a folder, or --archive FILE.zip.")
+    client = needed()
+    click.get_current_context().call_on_close(lambda: shown.isolation(client.isolation))
+    store = Store.default()
+    store.pin_key(client.url, client.receipt_key())
+    files = unpack(client.bundle(release))
+    verdict = bundle.verify(files, store.known_keys())
+    for target in {store.releases / release} | ({folder} if folder is not None else set()):
+        bundle.write(target, files)
+    if archive is not None:
+        bundle.write_archive(archive, release, files)
+    where = " and ".join([*([f"{folder}/"] if folder else []), *([str(archive)] if archive else [])])
+    show.print(f"{release}: verified, in {where} (values, outputs, receipt). Notebooks at this desk now replay it.")
+    told = {"folder": str(folder) if folder else None, "archive": str(archive) if archive else None}
+    return {"release": release, **told, "files": sorted(files), **verdict}
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--key", help="The area's receipt key (64 hexadecimal digits) or a file that holds it.")
+@click.option("--any-key", is_flag=True, help="Check the bytes even if nobody has told this desk the area's key.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the receipt as a page for people."
+)
+@json_option
+def verify(path: Path, key: str | None, any_key: bool, html: Path | None, show: Console) -> Any:
+    """Check a release's folder or archive: its receipt and every byte it covers. Needs no network and no account.
+
+    \b
+    Example: tre verify results/ --key area-key.hex
+      tre verify rel-1a2b3c4d.zip --html receipt.html
+    """
+    from tre.desk import bundle
+    from tre.desk import show as shown
+    from tre.desk.store import Store
+    from tre.rules import receipt_page
+
+    known = {Path(key).read_text().strip() if Path(key).is_file() else key} if key else Store.default().known_keys()
+    files = bundle.read(path)
+    verdict = bundle.verify(files, known, must_be_known=not any_key)
+    receipt = verdict["receipt"]
+    if html is not None:
+        if html.exists():
+            raise Conflict("file_exists", f"{html} is there already.", "Name a file that is not there yet.")
+        html.write_text(receipt_page.page_of(files, receipt, key_known=verdict["key_known"]), "utf-8")
+    show.print(
+        f"[bold green]good[/bold green]: {receipt['release']} of {receipt['area']}, released {receipt['released']}"
+    )
+    whose = (
+        "a key this desk knows" if verdict["key_known"] else "a key this desk does NOT know: compare it with the area's"
+    )
+    show.print(f"signed with {whose}: {receipt['key']}")
+    shown.isolation(str(receipt.get("isolation", "full")))
+    return verdict
+
+
+@click.command("verify-head")
+@click.argument("head", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--since", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="The head kept before.")
+@json_option
+def verify_head(head: Path, since: Path | None, show: Console) -> Any:
+    """As a witness: check a signed head of an area's audit log, and that nothing before it was rewritten.
+
+    Needs no network and no account. Compare the key with the one that the area told you.
+
+    \b
+    Example: tre verify-head today.json --since yesterday.json
+    """
+    from tre.rules import heads
+
+    later = heads.read(head.read_bytes())
+    if since is not None:
+        heads.extends(later, heads.read(since.read_bytes()))
+    whole = f"; it begins with all of {since}" if since else ""
+    show.print(f"[bold green]good[/bold green]: {later.size:,} entries at {later.at}{whole}")
+    show.print(f"signed with {later.key}")
+    return later
