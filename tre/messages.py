@@ -411,7 +411,8 @@ class ReviewOutput(Closed):
 
 
 class ReviewInfo(Closed):
-    """What an output checker sees; the other's vote only once both have voted. `run` is how the run on real rows ended."""
+    """What an output checker sees; the other's vote only once both have voted. `run` is how the run on real rows ended;
+    `costs`, of each population, what is taken beside what is then left."""
 
     release: str
     project: str
@@ -426,6 +427,7 @@ class ReviewInfo(Closed):
     my_vote: DecisionKind | None
     votes_cast: int
     disclosure: Disclosure = Disclosure()
+    costs: tuple[Cost, ...] = ()
     comments: tuple[str, ...]
 
 

@@ -405,23 +405,27 @@ class Services:
 
     # Output checkers
 
+    def checking(self, person: str) -> Policies:
+        """The policies in force, for a person who is an output checker by them. Raises NotAllowed."""
+        return self._policies(person, Role.CHECKER)
+
     def review_queue(self, person: str) -> list[ReviewInfo]:
-        policies = self._policies(person, Role.CHECKER)
+        policies = self.checking(person)
         with self.context.database.read() as connection:
             return self.reviews.waiting(connection, policies, person)
 
     def review(self, person: str, release: str) -> ReviewInfo:
-        return self.reviews.look(self._policies(person, Role.CHECKER), person, release)
+        return self.reviews.look(self.checking(person), person, release)
 
     def review_output(self, person: str, release: str, name: str) -> tuple[OutputKind, bytes]:
-        return self.reviews.output(self._policies(person, Role.CHECKER), person, release, name)
+        return self.reviews.output(self.checking(person), person, release, name)
 
     def review_notebook(self, person: str, release: str) -> str:
         """The executed notebook as a page that does nothing."""
-        return self.reviews.notebook(self._policies(person, Role.CHECKER), person, release)
+        return self.reviews.notebook(self.checking(person), person, release)
 
     def vote(self, person: str, release: str, vote: Vote) -> ReviewInfo:
-        policies = self._policies(person, Role.CHECKER)
+        policies = self.checking(person)
         self.reviews.vote(policies, person, release, vote)
         self.wake()
         with self.context.database.read() as connection:

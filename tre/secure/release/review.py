@@ -12,14 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from tre.errors import Conflict, NotAllowed, NotFound, RequestError
-from tre.messages import DecisionKind, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
+from tre.messages import Cost, DecisionKind, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
 from tre.rules import lifecycle, permissions
 from tre.rules import notebook as notebooks
 from tre.rules.canonical import digest_bytes
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Actor, Release
 from tre.rules.policy import Policies
-from tre.secure import audit, ledger, ticks
+from tre.secure import audit, budgets, ledger, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -87,6 +87,11 @@ class Desk:
             audit.record(connection, at=self.context.now(), person=person, event="release.viewed", subject=release)
             return self.info(connection, release, person)
 
+    def arrived(self, person: str) -> None:
+        """A checker has signed in to the pages: recorded."""
+        with self.context.database.write() as connection:
+            audit.record(connection, at=self.context.now(), person=person, event="review.signed_in", subject=person)
+
     def output(self, policies: Policies, person: str, release: str, name: str) -> tuple[OutputKind, bytes]:
         """An output's bytes, recorded as a view."""
         with self.context.database.write() as connection:
@@ -99,6 +104,26 @@ class Desk:
                 connection, at=self.context.now(), person=person, event="output.viewed", subject=release, detail=detail
             )
         return OutputKind(str(found[0].kind)), (self.context.area.folder("outputs") / str(found[0].sha256)).read_bytes()
+
+    def earlier(
+        self, policies: Policies, person: str, release: str, earlier: str, name: str
+    ) -> tuple[ReviewOutput, bytes]:
+        """An output that left before, which a finding about this release names; recorded as a view."""
+        with self.context.database.write() as connection:
+            self._independent(connection, policies, person, release)
+            named = {
+                (e.release, e.output) for o in outputs.stored(connection, release) for f in outputs.findings(o)
+                for e in f.earlier
+            }  # fmt: skip
+            found = [o for o in outputs.stored(connection, earlier) if o.name == name and o.sha256]
+            if (earlier, name) not in named or not found:
+                raise NotFound("output_unknown", "No finding names such an output.", "See what each finding names.")
+            detail = {"output": str(found[0].sha256), "beside": release}
+            audit.record(
+                connection, at=self.context.now(), person=person, event="earlier.viewed", subject=earlier, detail=detail
+            )
+        content = (self.context.area.folder("outputs") / str(found[0].sha256)).read_bytes()
+        return _output(found[0]).model_copy(update={"findings": ()}), content
 
     def notebook(self, policies: Policies, person: str, release: str) -> str:
         """The executed notebook as a page that does nothing, while the release is in review; recorded as a view."""
@@ -178,11 +203,20 @@ class Desk:
             run=end.how if (end := ended.of(connection, job.id)) else None,
             outputs=tuple(_output(o) for o in outputs.stored(connection, release)),
             my_vote=mine[0] if mine else None,
+            costs=self._costs(connection, plan),
             disclosure=outputs.thresholds(policy_files.by_digest(connection, plan.policy), plan.project),
             # Blind until both have voted: of the other's vote not even its being there is told.
             votes_cast=len(votes) if len(votes) == 2 else len(mine),
             comments=tuple(x.comment for x in votes if x.comment and (len(votes) == 2 or x.person == person)),
         )  # fmt: skip
+
+    def _costs(self, connection: sa.Connection, plan: Plan) -> tuple[Cost, ...]:
+        """What it takes, beside what is left; of a project that is no more, nothing is left to tell."""
+        policies = policy_files.current(connection)
+        taken = {r.population for r in plan.requests} | ({plan.blocks.population} if plan.blocks is not None else set())
+        if plan.project not in policies.projects or taken - set(policies.projects[plan.project].allowances):
+            return ()
+        return budgets.costs(connection, policies, plan, at=self.context.now())
 
     def _independent(self, connection: sa.Connection, policies: Policies, person: str, release: str) -> Release:
         found = row(connection, release)
