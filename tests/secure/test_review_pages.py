@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from tests.browser.attacks import ATTACKS
 from tests.journey.conftest import policies, write_policies
 from tests.secure.test_executed import Case
-from tests.secure.test_executed import services as area  # noqa: F401  # a fixture
 from tre.gateway.app import create_app
 from tre.gateway.pages import render
 from tre.gateway.pages.routes import age
@@ -24,8 +23,19 @@ from tre.rules.canonical import digest_bytes
 from tre.rules.disclosure.finding import Earlier, Finding, Mitigation, Place, Rule, Verdict
 from tre.rules.lifecycle import Release
 from tre.secure.database import tables
+from tre.secure.services import create
 
 SITE = "http://testserver"
+
+
+@pytest.fixture
+def area(tmp_path):
+    made = create(tmp_path / "area")
+    made.apply(
+        write_policies(tmp_path / "policies", policies(area={"review": {"automatic_epsilon": 0}})), dry_run=False
+    )
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -303,7 +313,7 @@ def test_the_cells_that_fail_are_marked_and_the_findings_come_worst_first(area, 
     assert '<td class="said fail">4 <small>(fails)</small></td>' in text
     assert '<td class="said review">60 <small>(needs eyes)</small></td>' in text
     assert '<td class="said">m</td>' in text
-    assert "Fewest people behind one: 4." in text
+    assert "Fewest people behind one cell: 4." in text
 
 
 def test_an_earlier_release_is_shown_only_where_a_finding_names_it(area, app, bo, case, tmp_path):
