@@ -19,6 +19,7 @@ from tre.rules.ledger import AccountKind
 from tre.rules.policy import Disclosure, Measure
 from tre.rules.schema import Closed, Identifier, SyntheticLabel, TableSchema
 from tre.rules.told import RunEnd
+from tre.rules.voting import DecisionKind, Said
 from tre.statistics import linking
 from tre.statistics.blocks import Estimate
 from tre.statistics.declared import Declared
@@ -296,6 +297,7 @@ class Stage(StrEnum):
     RETURNED = "returned"
     REJECTED = "rejected"
     FAILED = "failed"
+    REVOKED = "revoked"
 
     @property
     def final(self) -> bool:
@@ -375,7 +377,10 @@ class Submission(Closed):
 
 
 class Confirmation(Closed):
+    """`exceptions`: by the output's name, why it should leave although a rule fails it."""
+
     plan: Digest
+    exceptions: dict[Label, Annotated[str, Field(min_length=1, max_length=4_000)]] = Field(default={}, max_length=50)
 
 
 class ReleaseInfo(Closed):
@@ -390,12 +395,6 @@ class ReleaseInfo(Closed):
     charged: dict[str, float]
 
 
-class DecisionKind(StrEnum):
-    APPROVE = "approve"
-    RETURN = "return"
-    REJECT = "reject"
-
-
 class Vote(Closed):
     decision: DecisionKind
     comment: str = Field(default="", max_length=4_000)
@@ -408,6 +407,7 @@ class ReviewOutput(Closed):
     present: bool
     digest: str | None
     findings: tuple[Finding, ...]
+    exception: str | None = None
 
 
 class ReviewInfo(Closed):
@@ -429,6 +429,7 @@ class ReviewInfo(Closed):
     disclosure: Disclosure = Disclosure()
     costs: tuple[Cost, ...] = ()
     comments: tuple[str, ...]
+    remarks: tuple[Said, ...] = ()
 
 
 class Me(Closed):

@@ -39,7 +39,8 @@ from tre.messages import (
 )
 from tre.rules import page
 from tre.rules.notebook import MAX_BYTES
-from tre.rules.policy import Isolation
+from tre.rules.policy import Isolation, Role
+from tre.rules.voting import Exceptional, Reason, Remark
 from tre.secure.services import Services
 
 log = logging.getLogger("tre.gateway")
@@ -175,6 +176,19 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
     @app.get("/v1/releases/{release}/bundle")
     def bundle(who: Person, release: str) -> Response:
         return Response(services.bundle(who, release), media_type="application/zip")
+
+    @app.post("/v1/releases/{release}/revoke")
+    def revoke(who: Person, release: str, why: Reason) -> dict[str, str]:
+        return {"state": services.reviews.revoke(services.checking(who, Role.ADMIN), who, release, why.reason).value}
+
+    @app.get("/v1/exceptions")
+    def exceptions(who: Person) -> tuple[Exceptional, ...]:
+        services.checking(who)
+        return services.reviews.precedents()
+
+    @app.post("/v1/reviews/{release}/remarks", status_code=204)
+    def remark(who: Person, release: str, said: Remark) -> None:
+        services.reviews.remark(services.checking(who), who, release, said)
 
     @app.get("/v1/reviews")
     def reviews(who: Person) -> list[ReviewInfo]:

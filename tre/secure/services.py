@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from tre.errors import NotAllowed, NotFound
+from tre.errors import Conflict, NotAllowed, NotFound
 from tre.messages import (
     Balance,
     Confirmation,
@@ -40,7 +40,7 @@ from tre.rules import heads, permissions
 from tre.rules.accounting import epsilon_of
 from tre.rules.ledger import COUNTS
 from tre.rules.policy import Isolation, Policies, Role
-from tre.secure import applying, audit, budgets, ledger, tree
+from tre.secure import applying, audit, budgets, discussion, ledger, tree
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
@@ -203,7 +203,9 @@ class Services:
         with self.context.database.read() as connection:
             entries, head = audit.head(connection)
             known = {self.context.area.commitment(seq, h) for seq, h in audit.heads(connection)}
-            released = connection.execute(sa.select(t.c.id).where(t.c.state == "released").order_by(t.c.id)).scalars()
+            released = connection.execute(
+                sa.select(t.c.id).where(t.c.state.in_(("released", "revoked"))).order_by(t.c.id)
+            ).scalars()
             strangers = [r for r in released if self.bundler.commitment(r) not in known]
             return {
                 "entries": entries, "head": head, "first_broken": audit.first_broken(connection), "receipts_that_do_not_fit": strangers,
@@ -301,7 +303,7 @@ class Services:
         policies = self._policies(person, Role.RESEARCHER)
         project = permissions.project(policies, person, self._own(person, job).project)
         permissions.need_running(project, self.context.today())
-        self.queue.confirm(person=person, job=job, plan_digest=confirmation.plan)
+        self.queue.confirm(person=person, job=job, plan_digest=confirmation.plan, exceptions=confirmation.exceptions)
         self.wake()
         return self.job(person, job)
 
@@ -341,7 +343,7 @@ class Services:
         shown = plan if stage is Stage.PLANNED else None
         costs = budgets.costs(connection, policies, shown, at=self.context.now()) if shown else ()
         times = block_store.schedule_of(connection, row.id)
-        decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED)
+        decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED, Stage.REVOKED)
         return JobView(
             id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
             progress=runner.progress(self.context.area.folder("jobs"), row) if stage is Stage.REHEARSING else None,
@@ -349,13 +351,8 @@ class Services:
             failure=Failure.model_validate_json(row.failure) if row.failure and not short else None,
             release=release, run=ended.for_desk(connection, policies, row, stage, self.context.seconds()),
             due=_utc(times.due) if times is not None else None,
-            comments=self._comments(connection, release) if release and decided else (),
+            comments=discussion.told(connection, release, revoked=stage is Stage.REVOKED) if release and decided else (),
         )  # fmt: skip
-
-    def _comments(self, connection: sa.Connection, release: str) -> tuple[str, ...]:
-        v = tables.votes
-        rows = connection.execute(sa.select(v.c.comment).where(v.c.release == release).order_by(v.c.at))
-        return tuple(r.comment for r in rows if r.comment)
 
     def budget(self, person: str, project: str) -> list[Balance]:
         """The project's accounts: its allowance and its population's budget, for each population."""
@@ -374,7 +371,7 @@ class Services:
                 sa.select(t).where(t.c.project.in_(mine)).order_by(t.c.created_at.desc(), t.c.id)
             ).all()
             infos = [self._release_info(connection, policies, row) for row in rows]
-        return [i for i in infos if i.stage is Stage.RELEASED]
+        return [i for i in infos if i.stage in (Stage.RELEASED, Stage.REVOKED)]
 
     def _release_info(self, connection: sa.Connection, policies: Policies, row: sa.Row[Any]) -> ReleaseInfo:
         stage, since = self.queue.visible(connection, row.job)
@@ -391,7 +388,10 @@ class Services:
 
     def bundle(self, person: str, release: str) -> bytes:
         """The release as a ZIP archive."""
-        if release not in {r.id for r in self.releases(person)}:
+        stages = {r.id: r.stage for r in self.releases(person)}
+        if stages.get(release) is Stage.REVOKED:
+            raise Conflict("release_revoked", "This release was revoked.", "See why: tre job ID; delete your copies.")
+        if release not in stages:
             raise NotFound(
                 "release_unknown", f"There is no release {release[:40]!r} for you.", "List them: tre releases"
             )
@@ -405,9 +405,9 @@ class Services:
 
     # Output checkers
 
-    def checking(self, person: str) -> Policies:
-        """The policies in force, for a person who is an output checker by them. Raises NotAllowed."""
-        return self._policies(person, Role.CHECKER)
+    def checking(self, person: str, *others: Role) -> Policies:
+        """The policies in force, for whoever is an output checker by them, or of another of these roles."""
+        return self._policies(person, Role.CHECKER, *others)
 
     def review_queue(self, person: str) -> list[ReviewInfo]:
         policies = self.checking(person)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -21,6 +21,8 @@ from tre.gateway.pages.sessions import HOURS, Session, Sessions
 from tre.messages import ReviewInfo, Vote
 from tre.rules import page
 from tre.rules.disclosure.finding import Finding, Verdict, worst
+from tre.rules.schema import Closed
+from tre.rules.voting import Reason, Remark
 from tre.secure.services import Services
 
 ROOT = "/review"
@@ -53,6 +55,7 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[-1].replace("\r\n", "\n") for name, values in fields.items()}
 
 
+Shape = TypeVar("Shape", bound=Closed)
 Signed = Annotated[Session, Depends(_session)]
 Form = Annotated[dict[str, str], Depends(_form)]
 
@@ -146,16 +149,37 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
             "earlier.html", release=release, earlier=earlier, shown=render.shown(found, content), **common(session)
         )
 
+    @pages.get("/exceptions")
+    def exceptions(session: Signed) -> Response:
+        services.checking(session.person)
+        return render.page("exceptions.html", found=services.reviews.precedents(), **common(session))
+
+    @pages.post("/requests/{release}/remarks")
+    def remark(session: Signed, form: Marked, release: str) -> Response:
+        said = _read(Remark, {"audience": form.get("audience"), "text": form.get("text")})
+        services.reviews.remark(services.checking(session.person), session.person, release, said)
+        return RedirectResponse(f"{ROOT}/requests/{release}#said", 303)
+
+    @pages.post("/requests/{release}/revoke")
+    def revoke(session: Signed, form: Marked, release: str) -> Response:
+        why = _read(Reason, {"reason": form.get("reason")})
+        services.reviews.revoke(services.checking(session.person), session.person, release, why.reason)
+        return RedirectResponse(f"{ROOT}/requests/{release}#revoke", 303)
+
     @pages.post("/requests/{release}/vote")
     def vote(session: Signed, form: Marked, release: str) -> Response:
-        try:
-            cast = Vote.model_validate({"decision": form.get("decision"), "comment": form.get("comment", "")})
-        except ValidationError:
-            raise RequestError("request_malformed", "This is no vote.", "Choose what should happen.") from None
+        cast = _read(Vote, {"decision": form.get("decision"), "comment": form.get("comment", "")})
         services.vote(session.person, release, cast)
         return RedirectResponse(f"{ROOT}/requests/{release}#vote", 303)
 
     return pages
+
+
+def _read(shape: type[Shape], fields: Mapping[str, str | None]) -> Shape:
+    try:
+        return shape.model_validate(fields)
+    except ValidationError:
+        raise RequestError("request_malformed", "The form is not complete.", "Fill it in, then send it.") from None
 
 
 def _verdict(info: ReviewInfo) -> Verdict | None:
