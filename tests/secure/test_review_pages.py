@@ -126,7 +126,7 @@ def _events(services, *names):
 
 # Who gets in
 
-PATHS = ("", "requests/{}", "requests/{}/notebook", "requests/{}/earlier/rel-1/t")
+PATHS = ("", "exceptions", "requests/{}", "requests/{}/notebook", "requests/{}/earlier/rel-1/t")
 
 
 def test_without_a_session_there_is_nothing_but_the_way_to_the_sign_in(area, app, case):
@@ -134,7 +134,8 @@ def test_without_a_session_there_is_nothing_but_the_way_to_the_sign_in(area, app
     stranger.http.headers["authorization"] = f"Bearer {stranger.token}"  # a token sent along opens no page
     answers = [stranger.get(p.format(case.release)) for p in PATHS]
     answers += [
-        stranger.post(p.format(case.release), mark="x", decision="approve") for p in ("requests/{}/vote", "sign-out")
+        stranger.post(p.format(case.release), mark="x", decision="approve")
+        for p in ("requests/{}/vote", "requests/{}/remarks", "requests/{}/revoke", "sign-out")
     ]
     assert {(a.status_code, a.headers["location"]) for a in answers} == {(303, "/review/sign-in")}
     assert area.review("bo", case.release).my_vote is None
@@ -235,6 +236,17 @@ def test_a_vote_by_the_page_is_the_same_as_by_the_api_and_blind(area, app, bo, c
     cy.vote(case.release, "return", "small cells")
     assert "mine alone" in cy.get(f"requests/{case.release}").text
     assert area.review("di", case.release).state == Release.RETURNED
+
+
+def test_remarks_exceptions_and_revocation_by_the_page_are_the_services_own(area, app, bo, case):
+    path = f"requests/{case.release}"
+    assert bo.post(f"{path}/remarks", mark=bo.mark(), audience="checkers", text="first <b>look</b>").status_code == 303
+    assert bo.post(f"{path}/remarks", mark=bo.mark(), audience="everybody", text="x").status_code == 422
+    assert bo.post(f"{path}/remarks", audience="checkers", text="x").status_code == 403
+    assert [r.text for r in area.review("bo", case.release).remarks] == ["first <b>look</b>"]
+    assert "first &lt;b&gt;look" in bo.get(path).text
+    assert bo.post(f"{path}/revoke", mark=bo.mark(), reason="x").status_code == 409  # nothing was released yet
+    assert "None." in bo.get("exceptions").text
 
 
 def test_every_look_is_in_the_log_as_through_the_api(area, bo, case):

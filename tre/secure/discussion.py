@@ -54,7 +54,7 @@ def told(connection: sa.Connection, release: str, *, revoked: bool) -> tuple[str
     v, w = tables.votes, tables.revocations
     votes = sa.select(v.c.comment).where(v.c.release == release, v.c.comment != "").order_by(v.c.at)
     said = sa.select(m.c.text).where(m.c.release == release, m.c.audience == Audience.RESEARCHER).order_by(m.c.id)
-    why = sa.select(w.c.reason).where(w.c.release == release).order_by(w.c.at, w.c.person)
+    why = sa.select(w.c.reason).where(w.c.release == release).order_by(w.c.id)
     queries = (votes, said, why) if revoked else (votes, said)
     return tuple(text for query in queries for text in connection.execute(query).scalars())
 

@@ -243,10 +243,12 @@ exceptions = sa.Table(
 revocations = sa.Table(
     "revocations",
     metadata,
-    Column("release", String(16), ForeignKey("releases.id"), primary_key=True),
-    Column("person", String(64), primary_key=True),
+    Column("id", Integer, primary_key=True),
+    Column("release", String(16), ForeignKey("releases.id"), nullable=False),
+    Column("person", String(64), nullable=False),
     Column("reason", Said, nullable=False),
     Column("at", String(32), nullable=False),
+    sa.UniqueConstraint("release", "person"),
 )
 
 # That this area was made of a backup: it charges nothing until somebody has answered for what it has forgotten.

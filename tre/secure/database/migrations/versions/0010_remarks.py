@@ -27,8 +27,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "revocations",
-        sa.Column("release", sa.String(length=16), sa.ForeignKey("releases.id"), primary_key=True),
-        sa.Column("person", sa.String(length=64), primary_key=True),
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("release", sa.String(length=16), sa.ForeignKey("releases.id"), nullable=False),
+        sa.Column("person", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("at", sa.String(length=32), nullable=False),
+        sa.UniqueConstraint("release", "person"),
     )
