@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -21,6 +21,8 @@ from tre.messages import (
     Submission,
     Vote,
 )
+from tre.rules.lifecycle import Release
+from tre.rules.voting import Exceptional, Reason, Remark
 
 _BY_STATUS = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Conflict, 422: RequestError}
 
@@ -54,8 +56,9 @@ class Client:
     def submit(self, submission: Submission) -> JobView:
         return JobView.model_validate(self._json("POST", "/v1/jobs", submission.model_dump(mode="json")))
 
-    def confirm(self, job: str, plan: str) -> JobView:
-        body = Confirmation(plan=plan).model_dump()
+    def confirm(self, job: str, plan: str, exceptions: Mapping[str, str] | None = None) -> JobView:
+        """`exceptions`: reasons, by the output's name."""
+        body = Confirmation(plan=plan, exceptions=dict(exceptions or {})).model_dump()
         return JobView.model_validate(self._json("POST", f"/v1/jobs/{_part(job)}/confirm", body))
 
     def withdraw(self, job: str) -> JobView:
@@ -93,6 +96,17 @@ class Client:
         return ReviewInfo.model_validate(
             self._json("POST", f"/v1/reviews/{_part(release)}/vote", vote.model_dump(mode="json"))
         )
+
+    def remark(self, release: str, said: Remark) -> None:
+        self._call("POST", f"/v1/reviews/{_part(release)}/remarks", said.model_dump(mode="json"))
+
+    def exceptions(self) -> list[Exceptional]:
+        return TypeAdapter(list[Exceptional]).validate_python(self._json("GET", "/v1/exceptions"))
+
+    def revoke(self, release: str, reason: str) -> Release:
+        """The state after it: of two checkers, the first one's word changes nothing yet."""
+        body = Reason(reason=reason).model_dump()
+        return Release(self._json("POST", f"/v1/releases/{_part(release)}/revoke", body)["state"])
 
     def follow(self, job: str, *, every: float = 0.5) -> Iterator[JobView]:
         """The job again and again until the caller stops asking."""

@@ -19,6 +19,7 @@ from tre.rules.ledger import AccountKind
 from tre.rules.policy import Disclosure, Measure
 from tre.rules.schema import Closed, Identifier, SyntheticLabel, TableSchema
 from tre.rules.told import RunEnd
+from tre.rules.voting import DecisionKind, Said
 from tre.statistics import linking
 from tre.statistics.blocks import Estimate
 from tre.statistics.declared import Declared
@@ -296,6 +297,7 @@ class Stage(StrEnum):
     RETURNED = "returned"
     REJECTED = "rejected"
     FAILED = "failed"
+    REVOKED = "revoked"
 
     @property
     def final(self) -> bool:
@@ -377,7 +379,10 @@ class Submission(Closed):
 
 
 class Confirmation(Closed):
+    """`exceptions`: by the output's name, why it should leave although a rule fails it."""
+
     plan: Digest
+    exceptions: dict[Label, Annotated[str, Field(min_length=1, max_length=4_000)]] = Field(default={}, max_length=50)
 
 
 class ReleaseInfo(Closed):
@@ -392,12 +397,6 @@ class ReleaseInfo(Closed):
     charged: dict[str, float]
 
 
-class DecisionKind(StrEnum):
-    APPROVE = "approve"
-    RETURN = "return"
-    REJECT = "reject"
-
-
 class Vote(Closed):
     decision: DecisionKind
     comment: str = Field(default="", max_length=4_000)
@@ -410,10 +409,12 @@ class ReviewOutput(Closed):
     present: bool
     digest: str | None
     findings: tuple[Finding, ...]
+    exception: str | None = None
 
 
 class ReviewInfo(Closed):
-    """What an output checker sees; the other's vote only once both have voted. `run` is how the run on real rows ended."""
+    """What an output checker sees; the other's vote only once both have voted. `run` is how the run on real rows ended;
+    `costs`, of each population, what is taken beside what is then left."""
 
     release: str
     project: str
@@ -428,7 +429,9 @@ class ReviewInfo(Closed):
     my_vote: DecisionKind | None
     votes_cast: int
     disclosure: Disclosure = Disclosure()
+    costs: tuple[Cost, ...] = ()
     comments: tuple[str, ...]
+    remarks: tuple[Said, ...] = ()
 
 
 class Me(Closed):

@@ -4,6 +4,7 @@ Works as root and as an ordinary user: Chromium's own sandbox is off, as it cann
 it here are our own pages and attacks on a server of the test.
 """
 
+import base64
 import json
 import os
 import shutil
@@ -164,3 +165,47 @@ class Page:
 
     def close(self):
         self.browser.call("Target.closeTarget", targetId=self.target)
+
+    # As a person at a keyboard
+
+    def turn(self, act):
+        """`act`, and wait until another document has been loaded by it."""
+        browser, before = self.browser, len(self._events("Page.loadEventFired"))
+        act()
+        with browser._news:
+            assert browser._news.wait_for(
+                lambda: browser._ended or len(self._events("Page.loadEventFired")) > before, SECONDS
+            ), "nothing was loaded"
+
+    def press(self, key):
+        """Tab, Enter, Space or ArrowDown."""
+        code, text = {"Tab": (9, ""), "Enter": (13, "\r"), "Space": (32, " "), "ArrowDown": (40, "")}[key]
+        name = " " if key == "Space" else key
+        more = {"text": text, "unmodifiedText": text} if text else {}
+        self.call(
+            "Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", key=name, code=key,
+            windowsVirtualKeyCode=code, **more,
+        )  # fmt: skip
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=name, code=key, windowsVirtualKeyCode=code)
+
+    def type(self, text):
+        self.call("Input.insertText", text=text)
+
+    def tab_to(self, selector, most=200):
+        """Press Tab until what has the focus fits the selector."""
+        for _ in range(most):
+            self.press("Tab")
+            if self.ask(f"document.activeElement.matches({json.dumps(selector)})"):
+                return
+        raise AssertionError(f"no way to {selector} by keyboard")
+
+    def ask(self, expression):
+        """A value of the page, by the debugger: its own scripts may be off."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
+    def picture(self, height):
+        """A PNG of its upper part."""
+        clip = {"x": 0, "y": 0, "width": 1200, "height": height, "scale": 1}
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png", clip=clip)["data"])

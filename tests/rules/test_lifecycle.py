@@ -40,8 +40,10 @@ def test_every_path_to_released_passes_two_votes_or_the_policy():
     assert Release.APPROVED not in _reachable(without, Release.CHECKING)
 
 
-def test_a_checker_only_votes():
-    assert {t.event for t in RELEASE if t.who is Actor.CHECKER} == {"release.first_vote", "release.second_vote"}
+def test_a_checker_only_votes_and_revokes_and_an_admin_only_revokes():
+    votes = {"release.first_vote", "release.second_vote"}
+    assert {t.event for t in RELEASE if t.who is Actor.CHECKER} == {*votes, "release.revoked"}
+    assert [(t.before, t.after) for t in RELEASE if t.who is Actor.ADMIN] == [(Release.RELEASED, Release.REVOKED)]
 
 
 def test_the_final_states_are_these():

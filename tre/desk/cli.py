@@ -246,10 +246,12 @@ def _checked(client: Any, view: JobView, show: Console) -> JobView:
     return withdrawn.model_copy(update={"plan": plan})
 
 
-def _confirmed(client: Any, view: JobView, wait: bool, show: Console) -> JobView:
+def _confirmed(
+    client: Any, view: JobView, wait: bool, show: Console, exceptions: dict[str, str] | None = None
+) -> JobView:
     from tre.desk import show as shows
 
-    view = client.confirm(view.id, view.plan_digest)
+    view = client.confirm(view.id, view.plan_digest, exceptions)
     if wait:
         view = _wait(client, view.id, lambda v: v.stage.final, show)
     shows.job(show, view)
@@ -258,19 +260,20 @@ def _confirmed(client: Any, view: JobView, wait: bool, show: Console) -> JobView
 
 @cli.command()
 @click.argument("job")
+@reviewing.exception_option
 @click.option("--wait", is_flag=True, help="Wait until it is released, returned or rejected.")
 @json_option
-def confirm(job: str, wait: bool, show: Console) -> Any:
+def confirm(job: str, exceptions: dict[str, str], wait: bool, show: Console) -> Any:
     """Confirm the plan of a rehearsed job: its cost is reserved, and it goes into the secure area.
 
     \b
-    Example: tre confirm job-1a2b3c4d
+    Example: tre confirm job-1a2b3c4d --exception "table-2=the zeros are structural: men have no births"
     """
     client = _client()
     view = client.job(job)
     if view.plan_digest is None:
         raise Conflict("not_planned", "This job has no plan.", "Look at it: tre job ID")
-    return _confirmed(client, view, wait, show)
+    return _confirmed(client, view, wait, show, exceptions)
 
 
 @cli.command()
@@ -349,16 +352,25 @@ def releases(show: Console) -> Any:
     """
     found = _client().releases()
     rows = [
-        (r.id, r.project, r.updated, r.statistics, r.outputs, ", ".join(f"{e:.3f}" for e in r.charged.values()) or "0")
+        (
+            r.id,
+            r.project,
+            r.stage.value,
+            r.updated,
+            r.statistics,
+            r.outputs,
+            ", ".join(f"{e:.3f}" for e in r.charged.values()) or "0",
+        )
         for r in found
     ]
-    show.print(table("Releases", ("id", "project", "released", "statistics", "outputs", "charged epsilon"), rows))
+    show.print(table("Releases", ("id", "project", "state", "since", "statistics", "outputs", "charged epsilon"), rows))
     return found
 
 
 for command in (
     reviewing.reviews,
     reviewing.review,
+    reviewing.revoke,
     checking.fetch,
     checking.verify,
     checking.verify_head,

@@ -10,18 +10,52 @@ import click
 from rich.console import Console
 
 from tre.desk.connect import needed
-from tre.messages import DecisionKind, Vote
+from tre.desk.show import escape
+from tre.messages import Vote
+from tre.rules.lifecycle import Release
+from tre.rules.voting import Audience, DecisionKind, Remark
 from tre.terminal import json_option, table
 
 
+def _named(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, _sign, text = pair.partition("=")
+        if not name or not text.strip():
+            raise click.BadParameter("write OUTPUT=REASON")
+        found[name] = text
+    return found
+
+
+exception_option = click.option(
+    "--exception", "exceptions", multiple=True, metavar="OUTPUT=REASON", callback=_named,
+    help="Why it should leave although a rule fails it; output checkers decide. May be given again.",
+)  # fmt: skip
+
+
 @click.command()
+@click.option("--exceptions", is_flag=True, help="Instead: the exceptions that were decided before, newest first.")
 @json_option
-def reviews(show: Console) -> Any:
+def reviews(exceptions: bool, show: Console) -> Any:
     """For output checkers: what waits for your vote.
 
     \b
-    Example: tre reviews
+    Examples: tre reviews
+              tre reviews --exceptions
     """
+    if exceptions:
+        decided = needed().exceptions()
+        lines = [
+            tuple(
+                map(
+                    escape, (e.at, e.release, e.output, ", ".join(e.datasets), ", ".join(e.rules), e.reason, e.decision)
+                )
+            )
+            for e in decided
+        ]
+        columns = ("asked", "request", "output", "datasets", "fails", "reason", "decision")
+        show.print(table("Exceptions decided", columns, lines))
+        return decided
     found = needed().reviews()
     rows = [
         (r.release, r.project, r.person, r.submitted, len(r.plan.requests) + len(r.plan.estimates), len(r.outputs))
@@ -39,6 +73,8 @@ def reviews(show: Console) -> Any:
 @click.option("--return", "decision", flag_value="return", help="Back to the researcher, with your comment.")
 @click.option("--reject", "decision", flag_value="reject", help="It may not leave.")
 @click.option("--comment", default="", help="The researcher reads it after the decision; needed unless you approve.")
+@click.option("--remark", help="Say this beside a vote: the researcher reads it after the decision.")
+@click.option("--private", is_flag=True, help="The remark is for output checkers only.")
 @click.option(
     "--notebook",
     type=click.Path(path_type=Path),
@@ -50,8 +86,8 @@ def reviews(show: Console) -> Any:
 )
 @json_option
 def review(
-    release: str, decision: str | None, comment: str, notebook: Path | None, save: Path | None, sacro: Path | None,
-    show: Console,
+    release: str, decision: str | None, comment: str, remark: str | None, private: bool, notebook: Path | None,
+    save: Path | None, sacro: Path | None, show: Console,
 ) -> Any:  # fmt: skip
     """For output checkers: look at a release, or vote on it. Every look is recorded.
 
@@ -63,6 +99,8 @@ def review(
     from tre.desk import show as shows
 
     client = needed()
+    if remark is not None:
+        client.remark(release, Remark(audience=Audience.CHECKERS if private else Audience.RESEARCHER, text=remark))
     if decision is not None:
         info = client.vote(release, Vote(decision=DecisionKind(decision), comment=comment))
         both = info.votes_cast == 2
@@ -92,6 +130,26 @@ def review(
             f"The executed notebook is in {notebook}: claims, and unreleased. Delete the file once you have voted."
         )
     return info
+
+
+@click.command()
+@click.argument("release")
+@click.option("--reason", required=True, help="Why; the researcher reads it.")
+@json_option
+def revoke(release: str, reason: str, show: Console) -> Any:
+    """Take a release back: an admin alone, or two output checkers, each with a reason.
+
+    It is handed out and replayed no more. Copies that were fetched cannot be called back.
+
+    \b
+    Example: tre revoke rel-1a2b3c4d --reason "cells of fewer than ten people in table 2"
+    """
+    state = needed().revoke(release, reason)
+    done = state is Release.REVOKED
+    show.print(
+        f"{release} is revoked." if done else f"Recorded. {release} is revoked when another checker says so too."
+    )
+    return {"release": release, "state": state.value}
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich import markup
 from rich.console import Console
 
-from tre.messages import Balance, Failure, JobView, OutputKind, Plan, ReviewInfo, Stage
+from tre.messages import Balance, Failure, JobView, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage
 from tre.rules.accounting import delta_of
 from tre.rules.disclosure.finding import Finding, Verdict, worst
 from tre.rules.text import visible
@@ -45,6 +45,7 @@ SENTENCE = {
     Stage.RETURNED: "returned by the output checkers",
     Stage.REJECTED: "rejected by the output checkers",
     Stage.FAILED: "failed",
+    Stage.REVOKED: "released, and revoked since: use it no more",
 }
 
 
@@ -216,6 +217,23 @@ def _content(console: Console, kind: OutputKind, content: bytes) -> None:
         console.print(f"  and {more} lines more: see them with --save FOLDER")
 
 
+def _reviewed(console: Console, o: ReviewOutput, content: bytes | None) -> None:
+    """An output with what was found about it."""
+    console.print(f"\n[bold]{o.name}[/bold] ({o.kind.value}) — {escape(o.context)}")
+    if o.exception is not None:
+        console.print(f"  [bold]an exception is asked for:[/bold] {escape(o.exception)}")
+    if not o.present:
+        console.print("  [red]the run did not produce it[/red]")
+    if content is not None:
+        _content(console, o.kind, content)
+    for f in o.findings:
+        colour = {Verdict.PASS: "green", Verdict.REVIEW: "yellow"}.get(f.verdict, "red")
+        console.print(f"  [{colour}]{f.verdict.value}[/{colour}] {f.rule.value}: {escape(f.message)}")
+        for e in f.earlier:
+            groups = f" ({', '.join(e.groups)})" if e.groups else ""
+            console.print(f"      with {escape(e.release or 'this request')}: {escape(e.output + groups)}")
+
+
 def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | None = None) -> None:
     console.print(
         f"[bold]{info.release}[/bold] from {escape(info.person)}, project {escape(info.project)}, {info.submitted}: {info.state}"
@@ -223,17 +241,7 @@ def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | N
     if info.run is not None:
         console.print(f"The run on real rows: {info.run.value}")
     for o in info.outputs:
-        console.print(f"\n[bold]{o.name}[/bold] ({o.kind.value}) — {escape(o.context)}")
-        if not o.present:
-            console.print("  [red]the run did not produce it[/red]")
-        if contents and o.name in contents:
-            _content(console, o.kind, contents[o.name])
-        for f in o.findings:
-            colour = {Verdict.PASS: "green", Verdict.REVIEW: "yellow"}.get(f.verdict, "red")
-            console.print(f"  [{colour}]{f.verdict.value}[/{colour}] {f.rule.value}: {escape(f.message)}")
-            for e in f.earlier:
-                groups = f" ({', '.join(e.groups)})" if e.groups else ""
-                console.print(f"      with {escape(e.release or 'this request')}: {escape(e.output + groups)}")
+        _reviewed(console, o, (contents or {}).get(o.name))
     if info.plan.requests:
         console.print()
         console.print(
@@ -257,3 +265,5 @@ def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | N
     )
     for comment in info.comments:
         console.print(f"Comment: {escape(comment)}")
+    for said in info.remarks:
+        console.print(f"Remark of {escape(said.person)}, for {said.audience.value}: {escape(said.text)}")

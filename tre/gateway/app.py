@@ -2,7 +2,8 @@
 
 Guarantees: no route but /healthz and /v1/receipt-key answers without a token; every answer is one of `messages`' shapes,
 and says how notebooks are isolated (`tre-isolation`);
-an error that is not ours is told as internal_error, without its text.
+an error that is not ours is told as internal_error, without its text. The output checkers' pages, which have sessions
+instead of tokens, are `pages`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from starlette.exceptions import HTTPException
 
 import tre
 from tre.errors import NotAllowed, NotebookError, TreError
+from tre.gateway.pages import routes
+from tre.gateway.pages.sessions import Sessions
 from tre.messages import (
     Balance,
     Confirmation,
@@ -36,7 +39,8 @@ from tre.messages import (
 )
 from tre.rules import page
 from tre.rules.notebook import MAX_BYTES
-from tre.rules.policy import Isolation
+from tre.rules.policy import Isolation, Role
+from tre.rules.voting import Exceptional, Reason, Remark
 from tre.secure.services import Services
 
 log = logging.getLogger("tre.gateway")
@@ -77,10 +81,12 @@ def create_app(
 
     app = FastAPI(title="tre gateway", version=tre.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services, app.state.isolation = services, isolation
+    app.state.sessions = Sessions(services.context.seconds)
     _errors(app)
     app.middleware("http")(_guard)
     app.middleware("http")(_level)  # the last made is the outermost: the answers of the others too
     _routes(app, services)
+    app.include_router(routes.router(services))
     return app
 
 
@@ -97,16 +103,17 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
         length = request.headers.get("content-length", "")
         if not length.isdigit() or int(length) > MAX_BODY:
             return _problem(
+                request,
                 NotebookError(
                     "notebook_too_large", "The notebook is too large.", "Clear its outputs; keep data out of it."
-                )
+                ),
             )
     try:
         response = await call_next(request)
     except Exception as error:  # told and logged by its type only: its text could quote a value
         log.error("unexpected: %s", type(error).__name__)
         return _problem(
-            TreError("internal_error", "Something went wrong on our side.", "Try again; tell an admin."), 500
+            request, TreError("internal_error", "Something went wrong on our side.", "Try again; tell an admin."), 500
         )
     response.headers["cache-control"] = "no-store"
     response.headers["x-content-type-options"] = "nosniff"
@@ -170,6 +177,19 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
     def bundle(who: Person, release: str) -> Response:
         return Response(services.bundle(who, release), media_type="application/zip")
 
+    @app.post("/v1/releases/{release}/revoke")
+    def revoke(who: Person, release: str, why: Reason) -> dict[str, str]:
+        return {"state": services.reviews.revoke(services.checking(who, Role.ADMIN), who, release, why.reason).value}
+
+    @app.get("/v1/exceptions")
+    def exceptions(who: Person) -> tuple[Exceptional, ...]:
+        services.checking(who)
+        return services.reviews.precedents()
+
+    @app.post("/v1/reviews/{release}/remarks", status_code=204)
+    def remark(who: Person, release: str, said: Remark) -> None:
+        services.reviews.remark(services.checking(who), who, release, said)
+
     @app.get("/v1/reviews")
     def reviews(who: Person) -> list[ReviewInfo]:
         return services.review_queue(who)
@@ -195,24 +215,28 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
 
 def _errors(app: FastAPI) -> None:
     @app.exception_handler(TreError)
-    def ours(_: Request, error: TreError) -> JSONResponse:
-        return _problem(error)
+    def ours(request: Request, error: TreError) -> Response:
+        return _problem(request, error)
 
     @app.exception_handler(RequestValidationError)
-    def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+    def malformed(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
-        return _problem(TreError("request_malformed", f"{place}: {first['msg']}.", "See /openapi.json for the shapes."))
+        return _problem(
+            request, TreError("request_malformed", f"{place}: {first['msg']}.", "See /openapi.json for the shapes.")
+        )
 
     @app.exception_handler(HTTPException)
-    def http(_: Request, error: HTTPException) -> JSONResponse:
+    def http(request: Request, error: HTTPException) -> Response:
         return _problem(
-            TreError("http_error", str(error.detail), "See /openapi.json for the routes."), error.status_code
+            request, TreError("http_error", str(error.detail), "See /openapi.json for the routes."), error.status_code
         )
 
 
-def _problem(error: TreError, status: int | None = None) -> JSONResponse:
+def _problem(request: Request, error: TreError, status: int | None = None) -> Response:
     status = status or (401 if error.code.startswith("token_") else error.http_status)
+    if request.url.path.startswith(f"{routes.ROOT}/"):
+        return routes.problem(request, error, status)
     detail = ProblemDetail(
         type=f"urn:tre:error:{error.code}", title=type(error).__name__, status=status, detail=error.message,
         code=error.code, next_step=error.next_step,

@@ -17,10 +17,11 @@ State = TypeVar("State", bound=StrEnum)
 
 
 class Actor(StrEnum):
-    """Who moves a state: the researcher who submitted, an output checker, or the secure side itself."""
+    """Who moves a state: the researcher who submitted, an output checker, an admin, or the secure side itself."""
 
     RESEARCHER = "researcher"
     CHECKER = "checker"
+    ADMIN = "admin"
     SYSTEM = "system"
 
 
@@ -102,7 +103,8 @@ RELEASE = (
     _release(Release.APPROVED, Release.RELEASING, Actor.SYSTEM, "release.releasing"),
     _release(Release.RELEASING, Release.RELEASED, Actor.SYSTEM, "release.released"),
     _release(Release.RELEASING, Release.FAILED, Actor.SYSTEM, "release.failed"),
-    _release(Release.RELEASED, Release.REVOKED, Actor.SYSTEM, "release.revoked"),
+    _release(Release.RELEASED, Release.REVOKED, Actor.CHECKER, "release.revoked"),  # two of them
+    _release(Release.RELEASED, Release.REVOKED, Actor.ADMIN, "release.revoked"),
 )
 
 FINAL_JOBS = frozenset(Job) - {t.before for t in JOB}

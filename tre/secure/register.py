@@ -72,12 +72,12 @@ def _released(connection: sa.Connection, queue: Queue) -> list[dict[str, Any]]:
     r, found = tables.releases, []
     for row in connection.execute(sa.select(r).order_by(r.c.created_at, r.c.id)).all():
         stage, since = queue.visible(connection, str(row.job))
-        if stage is not Stage.RELEASED:
+        if stage not in (Stage.RELEASED, Stage.REVOKED):
             continue
         plan = Plan.model_validate_json(queue.row(connection, str(row.job)).plan)
         found.append(
             {
-                "release": row.id, "project": row.project, "date": _date(since), "receipt_sha256": row.bundle,
+                "release": row.id, "project": row.project, "date": _date(since), "revoked": stage is Stage.REVOKED, "receipt_sha256": row.bundle,
                 "statistics_with_noise": len(plan.requests) + len(plan.estimates), "outputs_without_noise": len(plan.outputs),
                 "datasets": sorted(plan.datasets),
             }
@@ -89,7 +89,11 @@ def _told(connection: sa.Connection, queue: Queue) -> list[str]:
     """Releases whose end is told, well or badly: what they have spent is no secret any more."""
     r = tables.releases
     rows = connection.execute(sa.select(r.c.id, r.c.job)).all()
-    return [str(row.id) for row in rows if queue.visible(connection, str(row.job))[0] in (Stage.RELEASED, Stage.FAILED)]
+    return [
+        str(row.id)
+        for row in rows
+        if queue.visible(connection, str(row.job))[0] in (Stage.RELEASED, Stage.REVOKED, Stage.FAILED)
+    ]
 
 
 def _date(seconds: int) -> str:
@@ -162,6 +166,6 @@ def _section(p: Mapping[str, Any]) -> Markup:
 
 def _release(r: Mapping[str, Any]) -> str:
     return (
-        f"{r['date']}: {r['release']}, {r['statistics_with_noise']} statistics with noise, {r['outputs_without_noise']} "
+        f"{r['date']}: {r['release']}{' REVOKED' if r['revoked'] else ''}, {r['statistics_with_noise']} statistics with noise, {r['outputs_without_noise']} "
         f"outputs without, from {', '.join(r['datasets'])}; receipt {r['receipt_sha256']}"
     )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tre import archive
-from tre.errors import NotAllowed, NotFound
+from tre.errors import Conflict, NotAllowed, NotFound
 from tre.messages import (
     Balance,
     Confirmation,
@@ -39,7 +39,7 @@ from tre.rules import heads, permissions
 from tre.rules.accounting import epsilon_of
 from tre.rules.ledger import COUNTS
 from tre.rules.policy import Isolation, Policies, Role
-from tre.secure import applying, audit, budgets, ledger, tree
+from tre.secure import applying, audit, budgets, discussion, ledger, tree
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
@@ -209,7 +209,7 @@ class Services:
                 return nothing | {"entries": first - 1, "first_broken": first}
             entries, head = audit.head(connection)
             known = {self.context.area.commitment(seq, h) for seq, h in audit.heads(connection)}
-            query = sa.select(t.c.id, t.c.bundle).where(t.c.state == "released").order_by(t.c.id)
+            query = sa.select(t.c.id, t.c.bundle).where(t.c.state.in_(("released", "revoked"))).order_by(t.c.id)
             released = connection.execute(query).all()
             checked = {str(r.id): self.bundler.changed(str(r.id), str(r.bundle)) for r in released}
             changed = [c for c in checked.values() if c is not None]
@@ -311,7 +311,7 @@ class Services:
         policies = self._policies(person, Role.RESEARCHER)
         project = permissions.project(policies, person, self._own(person, job).project)
         permissions.need_running(project, self.context.today())
-        self.queue.confirm(person=person, job=job, plan_digest=confirmation.plan)
+        self.queue.confirm(person=person, job=job, plan_digest=confirmation.plan, exceptions=confirmation.exceptions)
         self.wake()
         return self.job(person, job)
 
@@ -351,7 +351,7 @@ class Services:
         shown = plan if stage is Stage.PLANNED else None
         costs = budgets.costs(connection, policies, shown, at=self.context.now()) if shown else ()
         times = block_store.schedule_of(connection, row.id)
-        decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED)
+        decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED, Stage.REVOKED)
         return JobView(
             id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
             progress=runner.progress(self.context.area.folder("jobs"), row) if stage is Stage.REHEARSING else None,
@@ -360,13 +360,8 @@ class Services:
             release=release, run=ended.for_desk(connection, policies, row, stage, self.context.seconds()),
             begins=_utc(times.begins) if times is not None else None,
             due=_utc(times.due) if times is not None else None,
-            comments=self._comments(connection, release) if release and decided else (),
+            comments=discussion.told(connection, release, revoked=stage is Stage.REVOKED) if release and decided else (),
         )  # fmt: skip
-
-    def _comments(self, connection: sa.Connection, release: str) -> tuple[str, ...]:
-        v = tables.votes
-        rows = connection.execute(sa.select(v.c.comment).where(v.c.release == release).order_by(v.c.at))
-        return tuple(r.comment for r in rows if r.comment)
 
     def budget(self, person: str, project: str) -> list[Balance]:
         """The project's accounts: its allowance and its population's budget, for each population."""
@@ -385,7 +380,7 @@ class Services:
                 sa.select(t).where(t.c.project.in_(mine)).order_by(t.c.created_at.desc(), t.c.id)
             ).all()
             infos = [self._release_info(connection, policies, row) for row in rows]
-        return [i for i in infos if i.stage is Stage.RELEASED]
+        return [i for i in infos if i.stage in (Stage.RELEASED, Stage.REVOKED)]
 
     def _release_info(self, connection: sa.Connection, policies: Policies, row: sa.Row[Any]) -> ReleaseInfo:
         stage, since = self.queue.visible(connection, row.job)
@@ -402,7 +397,10 @@ class Services:
 
     def bundle(self, person: str, release: str) -> bytes:
         """The release as one archive."""
-        if release not in {r.id for r in self.releases(person)}:
+        stages = {r.id: r.stage for r in self.releases(person)}
+        if stages.get(release) is Stage.REVOKED:
+            raise Conflict("release_revoked", "This release was revoked.", "See why: tre job ID; delete your copies.")
+        if release not in stages:
             raise NotFound(
                 "release_unknown", f"There is no release {release[:40]!r} for you.", "List them: tre releases"
             )
@@ -410,23 +408,27 @@ class Services:
 
     # Output checkers
 
+    def checking(self, person: str, *others: Role) -> Policies:
+        """The policies in force, for whoever is an output checker by them, or of another of these roles."""
+        return self._policies(person, Role.CHECKER, *others)
+
     def review_queue(self, person: str) -> list[ReviewInfo]:
-        policies = self._policies(person, Role.CHECKER)
+        policies = self.checking(person)
         with self.context.database.read() as connection:
             return self.reviews.waiting(connection, policies, person)
 
     def review(self, person: str, release: str) -> ReviewInfo:
-        return self.reviews.look(self._policies(person, Role.CHECKER), person, release)
+        return self.reviews.look(self.checking(person), person, release)
 
     def review_output(self, person: str, release: str, name: str) -> tuple[OutputKind, bytes]:
-        return self.reviews.output(self._policies(person, Role.CHECKER), person, release, name)
+        return self.reviews.output(self.checking(person), person, release, name)
 
     def review_notebook(self, person: str, release: str) -> str:
         """The executed notebook as a page that does nothing."""
-        return self.reviews.notebook(self._policies(person, Role.CHECKER), person, release)
+        return self.reviews.notebook(self.checking(person), person, release)
 
     def vote(self, person: str, release: str, vote: Vote) -> ReviewInfo:
-        policies = self._policies(person, Role.CHECKER)
+        policies = self.checking(person)
         self.reviews.vote(policies, person, release, vote)
         self.wake()
         with self.context.database.read() as connection:

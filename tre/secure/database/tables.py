@@ -217,6 +217,40 @@ votes = sa.Table(
     Column("at", String(32), nullable=False),
 )
 
+# What checkers say of a request beside their votes.
+remarks = sa.Table(
+    "remarks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("release", String(16), ForeignKey("releases.id"), nullable=False, index=True),
+    Column("person", String(64), nullable=False),
+    Column("audience", String(16), nullable=False),
+    Column("text", Said, nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
+# Why a researcher wants an output to leave although a rule fails it.
+exceptions = sa.Table(
+    "exceptions",
+    metadata,
+    Column("release", String(16), ForeignKey("releases.id"), primary_key=True),
+    Column("output", String(64), primary_key=True),
+    Column("reason", Said, nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
+# Who wants a release revoked, and why.
+revocations = sa.Table(
+    "revocations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("release", String(16), ForeignKey("releases.id"), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("reason", Said, nullable=False),
+    Column("at", String(32), nullable=False),
+    sa.UniqueConstraint("release", "person"),
+)
+
 # That this area was made of a backup: it charges nothing until somebody has answered for what it has forgotten.
 restored = sa.Table(
     "restored",

@@ -65,7 +65,7 @@ def for_desk(
         told.stricter(rule(policies, job.project), rule(then, job.project)),
         of(connection, job.id),
         now=now,
-        released=stage is Stage.RELEASED,
+        released=stage in (Stage.RELEASED, Stage.REVOKED),
         decided_by_people=not plan.automatic,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from tre.rules import notebook as notebooks
 from tre.rules.canonical import digest
 from tre.rules.lifecycle import Actor, Job, Release
 from tre.rules.policy import Policies
-from tre.secure import audit, ledger, ticks
+from tre.secure import audit, discussion, ledger, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -93,7 +94,7 @@ class Queue:
             attempt = int(self.row(connection, lease.job).attempt) - (0 if counts else 1)
             self.move(connection, lease.job, Job.RUNNING, Job.QUEUED, attempt=attempt)
 
-    def confirm(self, *, person: str, job: str, plan_digest: str) -> str:
+    def confirm(self, *, person: str, job: str, plan_digest: str, exceptions: Mapping[str, str] | None = None) -> str:
         """Reserve the plan and let it go; returns the release's id. Raises BudgetExceeded or Conflict, charging nothing."""
         at = self.context.now()
         with self.context.database.write() as connection:
@@ -113,6 +114,7 @@ class Queue:
                     id=release, job=job, project=plan.project, person=person, state=state, created_at=at
                 )
             )
+            discussion.ask(connection, release, plan, exceptions or {}, person=person, at=at)
             ledger.reserve(connection, policies, _reservations(plan, release), at=at)
             if plan.blocks is not None and plan.in_blocks:
                 block_store.fix(self.context, connection, job, plan.blocks, policies)

@@ -179,7 +179,7 @@ class Bundler:
         public = []
         for o in approved:
             name = f"outputs/{o.name}.{OutputKind(o.kind).suffix}"
-            files[name] = (area.folder("outputs") / o.sha256).read_bytes()
+            files[name] = outputs.content(self.context, o.sha256)
             item = ReleasedOutput(name=o.name, kind=OutputKind(o.kind), context=o.context, file=name)
             public.append(item.model_dump(mode="json"))
         files["outputs.json"] = canonical_json({"outputs": public})

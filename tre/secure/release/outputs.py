@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tre.errors import NotAllowed
+from tre.errors import DataError, NotAllowed
 from tre.messages import EmittedOutput, OutputKind, Plan, PlannedOutput
 from tre.rules.canonical import canonical_json, digest_bytes
 from tre.rules.disclosure.finding import Finding
@@ -96,6 +96,14 @@ def _keep(place: Path, content: bytes) -> None:
 def stored(connection: sa.Connection, release: str) -> list[sa.Row[tuple[object, ...]]]:
     t = tables.outputs
     return list(connection.execute(sa.select(t).where(t.c.release == release).order_by(t.c.position)))
+
+
+def content(context: Context, sha256: str) -> bytes:
+    """The bytes of that hash. Raises DataError for a file that is another than when it was stored."""
+    found = (context.area.folder("outputs") / sha256).read_bytes()
+    if digest_bytes(found) != sha256:
+        raise DataError("output_changed", "A stored output was changed.", "Restore the area's folder from a backup.")
+    return found
 
 
 def findings(row: sa.Row[Any]) -> tuple[Finding, ...]:

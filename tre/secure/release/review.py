@@ -12,14 +12,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from tre.errors import Conflict, NotAllowed, NotFound, RequestError
-from tre.messages import DecisionKind, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
+from tre.messages import Cost, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
 from tre.rules import lifecycle, permissions
 from tre.rules import notebook as notebooks
 from tre.rules.canonical import digest_bytes
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Actor, Release
 from tre.rules.policy import Policies
-from tre.secure import audit, ledger, ticks
+from tre.rules.voting import DecisionKind, Exceptional, Remark, decision
+from tre.secure import audit, budgets, discussion, ledger, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -51,13 +52,6 @@ def row(connection: sa.Connection, release: str) -> sa.Row[Any]:
     return found
 
 
-def decision(votes: list[DecisionKind]) -> Release:
-    """Two votes together: approved or rejected only when both say so; everything else goes back."""
-    if votes == [DecisionKind.APPROVE] * 2:
-        return Release.APPROVED
-    return Release.REJECTED if votes == [DecisionKind.REJECT] * 2 else Release.RETURNED
-
-
 class Desk:
     """The output checkers' desk."""
 
@@ -75,7 +69,7 @@ class Desk:
 
     def _may_vote(self, connection: sa.Connection, policies: Policies, person: str, release: str) -> bool:
         try:
-            self._independent(connection, policies, person, release)
+            self.independent(connection, policies, person, release)
         except NotAllowed:
             return False
         return True
@@ -83,14 +77,19 @@ class Desk:
     def look(self, policies: Policies, person: str, release: str) -> ReviewInfo:
         """Everything about one release, recorded as a view."""
         with self.context.database.write() as connection:
-            self._independent(connection, policies, person, release)
+            self.independent(connection, policies, person, release)
             audit.record(connection, at=self.context.now(), person=person, event="release.viewed", subject=release)
             return self.info(connection, release, person)
+
+    def arrived(self, person: str) -> None:
+        """A checker has signed in to the pages: recorded."""
+        with self.context.database.write() as connection:
+            audit.record(connection, at=self.context.now(), person=person, event="review.signed_in", subject=person)
 
     def output(self, policies: Policies, person: str, release: str, name: str) -> tuple[OutputKind, bytes]:
         """An output's bytes, recorded as a view."""
         with self.context.database.write() as connection:
-            self._independent(connection, policies, person, release)
+            self.independent(connection, policies, person, release)
             found = [o for o in outputs.stored(connection, release) if o.name == name and o.sha256]
             if not found:
                 raise NotFound("output_unknown", "There is no such output.", "See its names: tre review RELEASE")
@@ -98,12 +97,32 @@ class Desk:
             audit.record(
                 connection, at=self.context.now(), person=person, event="output.viewed", subject=release, detail=detail
             )
-        return OutputKind(str(found[0].kind)), (self.context.area.folder("outputs") / str(found[0].sha256)).read_bytes()
+        return OutputKind(str(found[0].kind)), outputs.content(self.context, str(found[0].sha256))
+
+    def earlier(
+        self, policies: Policies, person: str, release: str, earlier: str, name: str
+    ) -> tuple[ReviewOutput, bytes]:
+        """An output that left before, which a finding about this release names; recorded as a view."""
+        with self.context.database.write() as connection:
+            self.independent(connection, policies, person, release)
+            named = {
+                (e.release, e.output) for o in outputs.stored(connection, release) for f in outputs.findings(o)
+                for e in f.earlier
+            }  # fmt: skip
+            found = [o for o in outputs.stored(connection, earlier) if o.name == name and o.sha256]
+            if (earlier, name) not in named or not found:
+                raise NotFound("output_unknown", "No finding names such an output.", "See what each finding names.")
+            detail = {"output": str(found[0].sha256), "beside": release}
+            audit.record(
+                connection, at=self.context.now(), person=person, event="earlier.viewed", subject=earlier, detail=detail
+            )
+        content = outputs.content(self.context, str(found[0].sha256))
+        return _output(found[0]).model_copy(update={"findings": ()}), content
 
     def notebook(self, policies: Policies, person: str, release: str) -> str:
         """The executed notebook as a page that does nothing, while the release is in review; recorded as a view."""
         with self.context.database.write() as connection:
-            state = self._independent(connection, policies, person, release)
+            state = self.independent(connection, policies, person, release)
             if state not in OPEN:
                 raise Conflict("not_in_review", f"This release is {state.value}.", "See what waits: tre reviews")
             job = self.queue.row(connection, row(connection, release).job)
@@ -138,7 +157,7 @@ class Desk:
             )
         v, at = tables.votes, self.context.now()
         with self.context.database.write() as connection:
-            state = self._independent(connection, policies, person, release)
+            state = self.independent(connection, policies, person, release)
             cast = connection.execute(sa.select(v.c.person, v.c.decision).where(v.c.release == release)).all()
             permissions.need_first_vote(person, [c.person for c in cast])
             if state not in OPEN:
@@ -155,6 +174,24 @@ class Desk:
                     self._close(connection, release, Stage(after.value))
         return after
 
+    def remark(self, policies: Policies, person: str, release: str, said: Remark) -> None:
+        """Say something beside the vote, while the request is open."""
+        with self.context.database.write() as connection:
+            state = self.independent(connection, policies, person, release)
+            if state not in OPEN:
+                raise Conflict("not_in_review", f"This release is {state.value}.", "See what waits: tre reviews")
+            discussion.remark(connection, release, person, said, at=self.context.now())
+
+    def precedents(self) -> tuple[Exceptional, ...]:
+        """The exceptions decided before, newest first."""
+        with self.context.database.read() as connection:
+            return discussion.precedents(connection)
+
+    def revoke(self, policies: Policies, person: str, release: str, reason: str) -> Release:
+        from tre.secure.release import revoking
+
+        return revoking.revoke(self, policies, person, release, reason)
+
     def _close(self, connection: sa.Connection, release: str, stage: Stage) -> None:
         """A decision against: what was reserved, and never read, is given back, and the desk is told at the next tick."""
         for entry in ledger.entries(connection, release):
@@ -169,6 +206,7 @@ class Desk:
         v = tables.votes
         votes = connection.execute(sa.select(v).where(v.c.release == release).order_by(v.c.at)).all()
         mine = [DecisionKind(x.decision) for x in votes if x.person == person]
+        asked = discussion.asked(connection, release)
         state, plan = Release(found.state), Plan.model_validate_json(job.plan)
         return ReviewInfo(
             release=release, project=found.project, person=found.person,
@@ -176,15 +214,26 @@ class Desk:
             ready=state is not Release.CHECKING, plan=plan,
             notebook_source=notebooks.listing(json.loads(self.queue.notebook(job.notebook))),
             run=end.how if (end := ended.of(connection, job.id)) else None,
-            outputs=tuple(_output(o) for o in outputs.stored(connection, release)),
+            outputs=tuple(_output(o, asked.get(o.name)) for o in outputs.stored(connection, release)),
             my_vote=mine[0] if mine else None,
+            costs=self._costs(connection, plan),
             disclosure=outputs.thresholds(policy_files.by_digest(connection, plan.policy), plan.project),
             # Blind until both have voted: of the other's vote not even its being there is told.
             votes_cast=len(votes) if len(votes) == 2 else len(mine),
             comments=tuple(x.comment for x in votes if x.comment and (len(votes) == 2 or x.person == person)),
+            remarks=discussion.remarks(connection, release, person, everybody=len(votes) == 2),
         )  # fmt: skip
 
-    def _independent(self, connection: sa.Connection, policies: Policies, person: str, release: str) -> Release:
+    def _costs(self, connection: sa.Connection, plan: Plan) -> tuple[Cost, ...]:
+        """What it takes, beside what is left; of a project that is no more, nothing is left to tell."""
+        policies = policy_files.current(connection)
+        taken = {r.population for r in plan.requests} | ({plan.blocks.population} if plan.blocks is not None else set())
+        if plan.project not in policies.projects or taken - set(policies.projects[plan.project].allowances):
+            return ()
+        return budgets.costs(connection, policies, plan, at=self.context.now())
+
+    def independent(self, connection: sa.Connection, policies: Policies, person: str, release: str) -> Release:
+        """The state of a release that this checker may look at. Raises NotAllowed."""
         found = row(connection, release)
         plan = Plan.model_validate_json(self.queue.row(connection, found.job).plan)
         # Whoever was in the project when the plan was made stays dependent, whatever was applied since.
@@ -193,8 +242,8 @@ class Desk:
         return Release(found.state)
 
 
-def _output(o: sa.Row[Any]) -> ReviewOutput:
+def _output(o: sa.Row[Any], exception: str | None = None) -> ReviewOutput:
     return ReviewOutput(
         name=o.name, kind=OutputKind(o.kind), context=o.context, present=o.sha256 is not None, digest=o.sha256,
-        findings=outputs.findings(o),
+        findings=outputs.findings(o), exception=exception,
     )  # fmt: skip

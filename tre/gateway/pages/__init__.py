@@ -1,0 +1,1 @@
+"""The pages of output checkers, served under /review: rendered here, without scripts."""
