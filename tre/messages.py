@@ -347,8 +347,7 @@ class Progress(Closed):
 
 
 class JobView(Closed):
-    """`run` is how a run on real rows ended, where the policy's rule lets that be told; `due`, when an estimate over blocks
-    is, fixed at its confirmation: what people decide may come later."""
+    """`run` is how a run on real rows ended, where the policy's rule lets that be told."""
 
     id: str
     project: str
@@ -413,8 +412,7 @@ class ReviewOutput(Closed):
 
 
 class ReviewInfo(Closed):
-    """What an output checker sees; the other's vote only once both have voted. `run` is how the run on real rows ended;
-    `costs`, of each population, what is taken beside what is then left."""
+    """What a checker sees; the other's vote once both have voted. `run`: how the run ended; `costs`: taken, and then left."""
 
     release: str
     project: str
