@@ -34,9 +34,11 @@ def test_from_the_desk_to_a_replayed_release(area, tmp_path):
     assert job["stage"] == "released"
 
     folder = tmp_path / "release"
-    area.desk("fetch", job["release"], folder)
-    verdict, _ = area.desk("verify", folder)
-    assert verdict["key_known"]
+    one = tmp_path / "release.zip"
+    area.desk("fetch", job["release"], folder, "--archive", one)
+    for fetched in (folder, one):
+        verdict, _ = area.desk("verify", fetched)
+        assert verdict["key_known"]
     values = json.loads((folder / "values.json").read_text())["released"][0]["table"]
     exact = {("f", "n"): 400, ("m", "n"): 400}
     for cell in values["cells"]:
