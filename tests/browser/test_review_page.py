@@ -167,7 +167,7 @@ def test_an_admin_reads_the_budgets(area, waiting, browsers, axe):
     page = _arrive(browsers[0], area, "dee")
     assert page.title().startswith("Budgets")
     assert page.find("svg polyline")
-    assert "is left since" in page.ask("document.querySelector('main').textContent")
+    assert "is left, first charged on" in page.ask("document.querySelector('main').textContent")
     _check(page, axe)
     _picture(page, "budgets", 760)
     page.close()

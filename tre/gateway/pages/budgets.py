@@ -40,7 +40,8 @@ def _line(account: Mapping[str, Any], today: date) -> Line:
     shares = left_over(charged, account["limit_units"], today, STEPS)
     pace = account["forecast"]["recent"]
     ahead = "it does not run out" if pace["runs_out"] is None else f"it runs out on {pace['runs_out']}"
-    words = f"{shares[-1]:.0%} is left since {charged[0].on}; at the pace of the last {pace['days']} days {ahead}"
+    days = "day" if pace["days"] == 1 else f"{pace['days']} days"
+    words = f"{shares[-1]:.0%} is left, first charged on {charged[0].on}; at the pace of the last {days} {ahead}"
     return Line(account["account"], _drawn(shares), words)
 
 
