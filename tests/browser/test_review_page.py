@@ -146,6 +146,9 @@ def test_two_checkers_take_a_request_from_the_queue_to_its_release_by_keyboard(a
         page.type("The register is not public after all")
         _enter(page, "form[action$=revoke] button")
     until(area.client("ada"), waiting.id, lambda v: v.stage == "revoked")
+    again = area.submit(notebook(CELLS[0]))
+    assert again.plan.requests[0].replayed  # noise is never drawn anew: the same values, at no cost, by a new request
+    assert [e["state"] for e in area.ledger()] == ["released"]  # what was revoked stays charged
     for page in pages:
         _enter(page, "header button")
         assert page.title().startswith("Sign in")
@@ -158,6 +161,16 @@ def _check(page, axe):
         page.call("Emulation.setScriptExecutionDisabled", value=False)
         assert accessible.serious(page, axe) == []
         page.call("Emulation.setScriptExecutionDisabled", value=True)
+
+
+def test_an_admin_reads_the_budgets(area, waiting, browsers, axe):
+    page = _arrive(browsers[0], area, "dee")
+    assert page.title().startswith("Budgets")
+    assert page.find("svg polyline")
+    assert "is left, first charged on" in page.ask("document.querySelector('main').textContent")
+    _check(page, axe)
+    _picture(page, "budgets", 760)
+    page.close()
 
 
 def test_where_the_focus_is_can_be_seen_and_the_first_key_leads_past_the_head(area, browsers):

@@ -53,8 +53,8 @@ def _files(*, later=False):
     return files
 
 
-def _area(root):
-    made = create(root / "area")
+def _area(root, database=None):
+    made = create(root / "area", database=database)
     made.apply(write_policies(root / "policies", _files()), dry_run=False)
     return made
 
@@ -313,8 +313,8 @@ def _tell(services, case):
         connection.execute(p.update().where(p.c.job == case.job).values(visible_from=0))
 
 
-def test_two_checkers_revoke_and_the_desk_is_told_why_and_given_it_no_more(tmp_path):
-    services = _area(tmp_path)
+def test_two_checkers_revoke_and_the_desk_is_told_why_and_given_it_no_more(tmp_path, database):
+    services = _area(tmp_path, database)
     case = _released(services, tmp_path)
     _tell(services, case)
     assert services.bundle("ada", case.release)
@@ -349,8 +349,8 @@ def test_an_admin_revokes_alone_and_nothing_twice_or_without_a_reason(tmp_path):
 # Remarks and exceptions
 
 
-def test_a_remark_is_as_blind_as_a_vote_and_a_private_one_never_reaches_the_researcher(tmp_path):
-    services = _area(tmp_path)
+def test_a_remark_is_as_blind_as_a_vote_and_a_private_one_never_reaches_the_researcher(tmp_path, database):
+    services = _area(tmp_path, database)
     case = Case(services, tmp_path).end().in_review()
     for person, audience, text in (
         ("bo", "checkers", "private"),

@@ -141,12 +141,21 @@ def test_without_a_session_there_is_nothing_but_the_way_to_the_sign_in(area, app
     assert area.review("bo", case.release).my_vote is None
 
 
-def test_only_an_accredited_checkers_token_begins_a_session(area, app):
-    for person, said in (("ada", "researcher"), ("dee", "admin")):
-        other = Checker(area, app, person)
-        answer = other.sign_in()
+def test_an_admin_sees_budgets_and_no_request_and_a_checker_no_budgets(area, app, bo, case):
+    dee = Checker(area, app, "dee")
+    assert dee.sign_in().status_code == 303
+    assert dee.get("").headers["location"] == "/review/budgets"
+    page = dee.get("budgets")
+    assert (page.status_code, "toy-people" in page.text, "40.000" in page.text) == (200, True, True)
+    assert [dee.get(p.format(case.release)).status_code for p in PATHS[1:]] == [403] * len(PATHS[1:])
+    assert bo.get("budgets").status_code == 403
+
+
+def test_only_an_accredited_checkers_or_admins_token_begins_a_session(area, app):
+    for person in ("ada", "eve"):
+        answer = Checker(area, app, person).sign_in()
         assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
-        assert said in answer.text
+        assert "you are a researcher" in answer.text
     assert "not known here" in Checker(area, app, "bo").sign_in("tre_guessed").text
     assert _events(area, "review.signed_in") == []
 

@@ -139,7 +139,7 @@ def review(
 def revoke(release: str, reason: str, show: Console) -> Any:
     """Take a release back: an admin alone, or two output checkers, each with a reason.
 
-    It is handed out and replayed no more. Copies that were fetched cannot be called back.
+    It is handed out no more. Copies that were fetched cannot be called back.
 
     \b
     Example: tre revoke rel-1a2b3c4d --reason "cells of fewer than ten people in table 2"

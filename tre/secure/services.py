@@ -240,6 +240,9 @@ class Services:
 
         backup.accept(self.context, reason=reason)
 
+    def need_admin(self, person: str) -> None:
+        self._policies(person, Role.ADMIN)
+
     # Everyone, by token
 
     def who(self, token: str) -> str:

@@ -1,4 +1,4 @@
-"""What is under /review: sign in, see what waits, look, vote. Each page asks the same services as the API does.
+"""What is under /review: sign in, see what waits, look, vote; for admins, budgets. Each page asks the same services as the API does.
 
 Guarantees: no page but the sign-in is given without a session, and a token sent in a header opens none; nothing changes
 but by a form of this host that carries its session's mark. Rules, blindness and the record are the services'.
@@ -16,11 +16,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
 from tre.errors import NotAllowed, RequestError, TreError
-from tre.gateway.pages import render
+from tre.gateway.pages import budgets, render
 from tre.gateway.pages.sessions import HOURS, Session, Sessions
 from tre.messages import ReviewInfo, Vote
 from tre.rules import page
 from tre.rules.disclosure.finding import Finding, Verdict, worst
+from tre.rules.policy import Role
 from tre.rules.schema import Closed
 from tre.rules.voting import Reason, Remark
 from tre.secure.services import Services
@@ -80,7 +81,7 @@ def problem(request: Request, error: TreError, status: int) -> Response:
     sessions: Sessions = request.app.state.sessions
     session = sessions.find(request.cookies.get(COOKIE, ""))
     if session is not None:
-        values = {"me": {"name": session.person}, "mark": session.mark}
+        values = {"me": {"name": session.person, "role": ""}, "mark": session.mark}
     return render.page("problem.html", status=status, problem=error, **values)
 
 
@@ -102,7 +103,7 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
     def sign_in(request: Request, form: Form) -> Response:
         try:
             person = services.who(form.get("token", "").strip())
-            services.checking(person)
+            services.checking(person, Role.ADMIN)
             services.reviews.arrived(person)
         except NotAllowed as error:
             return render.page("sign_in.html", status=401, me=None, problem=error)
@@ -122,6 +123,8 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
 
     @pages.get("/")
     def queue(session: Signed) -> Response:
+        if services.me(session.person).role == Role.ADMIN:
+            return RedirectResponse(f"{ROOT}/budgets", 303)
         now = services.context.seconds()
         waiting = [
             {"info": i, "age": age(i.submitted, now), "verdict": _verdict(i)}
@@ -148,6 +151,13 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
         return render.page(
             "earlier.html", release=release, earlier=earlier, shown=render.shown(found, content), **common(session)
         )
+
+    @pages.get("/budgets")
+    def budget(session: Signed) -> Response:
+        services.need_admin(session.person)
+        found = [(b, budgets.accounts(b), budgets.lines(b)) for b in services.budgets()]
+        size = {"width": budgets.WIDTH, "height": budgets.HEIGHT}
+        return render.page("budgets.html", found=found, **size, **common(session))
 
     @pages.get("/exceptions")
     def exceptions(session: Signed) -> Response:

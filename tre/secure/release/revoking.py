@@ -1,8 +1,9 @@
 """A release taken back: by an admin, or by two checkers who are independent of it, with a reason.
 
 Guarantees: the step is the table's, its reason is in the record, and the desk is told at the next tick; from then on the
-gateway hands the release out no more, replays none of its values, and the register says so. What was charged stays
-charged, and for differencing the release counts as it did: what has been seen stays seen.
+gateway hands the release out no more, and the register says so. What was charged stays charged, noise is never drawn anew
+(a new request for the same statistic is a new decision about the same value), and for differencing the release counts as it
+did: what has been seen stays seen.
 Not done here: getting copies back. Whoever has fetched the bundle has it, and its receipt still fits its bytes.
 """
 
