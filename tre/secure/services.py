@@ -212,12 +212,11 @@ class Services:
             query = sa.select(t.c.id, t.c.bundle).where(t.c.state.in_(("released", "revoked"))).order_by(t.c.id)
             released = connection.execute(query).all()
             checked = {str(r.id): self.bundler.changed(str(r.id), str(r.bundle)) for r in released}
-            changed = [c for c in checked.values() if c is not None]
             strangers = [r for r, c in checked.items() if c is None and self.bundler.commitment(r) not in known]
             wrong, witness = tree.wrong_node(connection), tree.check(connection, kept)
             return nothing | {
                 "entries": entries, "head": head, "first_broken": None, "receipts_that_do_not_fit": strangers,
-                "changed_files": changed, "wrong_node": wrong, "does_not_fit": witness or ("tree" if wrong else None),
+                "changed_files": [c for c in checked.values() if c is not None], "wrong_node": wrong, "does_not_fit": witness or ("tree" if wrong else None),
             }  # fmt: skip
 
     def need_whole(self) -> None:
