@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from tre.desk.bundle import unpack
+from tre.archive import unpack
 from tre.secure.database import tables
 
 from .conftest import Area, notebook

@@ -6,10 +6,13 @@ from statistics import stdev
 
 import pytest
 
-from tests.secure.test_blocks import AGE, Area, K, area, clock, sandbox  # noqa: F401  # fixtures
-from tre.errors import RequestError
+from tests.secure.test_blocks import AGE, Area, K, area, clock, released, sandbox  # noqa: F401  # fixtures
+from tre.errors import NotAllowed, RequestError
 from tre.messages import BlockPlan, EmittedEstimate
+from tre.rules.lifecycle import Actor, Release
 from tre.secure.jobs import block_store, twin_blocks
+from tre.secure.release import review
+from tre.secure.release.planning import need_allowed
 from tre.statistics import blocks_combine
 from tre.statistics.blocks import parse
 
@@ -72,3 +75,19 @@ def test_auto_takes_what_the_neediest_estimate_needs_and_no_more_where_rows_are_
     needy = ("age", {**AGE[1], "epsilon": 0.05})
     with pytest.raises(RequestError, match="at most 1000 blocks"):
         area.plan(needy, k=block_store.AUTO)
+
+
+def test_what_was_revoked_is_let_out_again_by_people_only(area, clock, sandbox):  # noqa: F811
+    job, release = area.confirmed(AGE)
+    clock.pass_(area.times(job).due - clock.time.timestamp())
+    assert released(area, release) == Release.RELEASED
+    before = area.plan(AGE)
+    assert before.automatic
+    with area.context.database.write() as connection:
+        review.move(area.context, connection, release, Release.REVOKED, who=Actor.ADMIN, person="dee")
+    again = area.plan(AGE)
+    assert [e.replayed for e in again.estimates] == [True]
+    assert not again.automatic
+    with area.context.database.read() as connection, pytest.raises(NotAllowed, match="value_revoked"):
+        need_allowed(connection, before)  # planned before it was revoked, and at the point of leaving
+    assert area.plan(("other", AGE[1])).automatic

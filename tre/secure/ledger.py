@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from tre.errors import Conflict, PolicyError
 from tre.rules.accounting import delta_limit, rho_of
 from tre.rules.ledger import COUNTS, Account, AccountKind, Charge, cover
+from tre.rules.lifecycle import Release
 from tre.rules.policy import Loss, Measure, Policies
 from tre.secure.database import tables
 
@@ -180,6 +181,14 @@ def stored(
     which = (t.c.dataset_version == version) & (t.c.request_digest == digest) & (t.c.state == Charge.RELEASED)
     mine = t.c.project.is_(None) if project is None else t.c.project == project
     return connection.execute(sa.select(t).where(which, mine).order_by(t.c.id).limit(1)).first()
+
+
+def taken_back(connection: sa.Connection, project: str, digests: set[str]) -> bool:
+    """Whether one of these requests was released to the project and then revoked: only people may let it out again."""
+    r = tables.releases
+    query = sa.select(t.c.id).join(r, r.c.id == t.c.release)
+    which = (t.c.project == project) & t.c.request_digest.in_(digests) & (r.c.state == Release.REVOKED)
+    return connection.execute(query.where(which).limit(1)).first() is not None
 
 
 def history(connection: sa.Connection, population: str | None = None) -> list[sa.Row[tuple[object, ...]]]:

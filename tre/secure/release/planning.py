@@ -160,7 +160,9 @@ class Planner:
             project=project, person=person, notebook=notebook, parameters=parameters,
             datasets=versions, estimates=found, blocks=cut,
             policy=policy_files.policy_digest(policies), requests=tuple(requests), outputs=outputs, costs=costs,
-            automatic=not outputs and _within(policies, project, costs),
+            automatic=not outputs
+            and _within(policies, project, costs)
+            and not ledger.taken_back(connection, project, {r.digest for r in requests} | {e.digest for e in found}),
             # A declared table is computed without the notebook.
             run=cut is None and (any(o.declared is None for o in outputs) or _run_rule(policies, project) is RunRule.ALWAYS),
         )  # fmt: skip
@@ -293,7 +295,8 @@ def need_isolation(now: Policies, then: Policies, started: Isolation | None) -> 
 
 
 def need_allowed(connection: sa.Connection, plan: Plan) -> None:
-    """A plan is computed as it was frozen, but not when the project, a dataset or a column was taken away since."""
+    """A plan is computed as it was frozen, but not when the project, a dataset or a column was taken away since, nor without
+    people when one of its values was."""
     now = policy_files.current(connection)
     then = policy_files.by_digest(connection, plan.policy)
     project = now.projects.get(plan.project)
@@ -301,6 +304,12 @@ def need_allowed(connection: sa.Connection, plan: Plan) -> None:
         mine = set(then.projects[plan.project].datasets[name])
         if project is None or name not in now.datasets or not mine <= set(project.datasets.get(name, ())):
             raise NotAllowed("no_longer_allowed", "The project may no longer use what it planned.", "Rehearse again.")
+    if plan.automatic and ledger.taken_back(
+        connection, plan.project, {r.digest for r in plan.requests} | {e.digest for e in plan.estimates}
+    ):
+        raise NotAllowed(
+            "value_revoked", "A value of this plan was revoked: only people let it out again.", "Rehearse again."
+        )
 
 
 def _run_rule(policies: Policies, project: str) -> RunRule:
