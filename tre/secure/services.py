@@ -208,7 +208,7 @@ class Services:
             if first is not None:  # what follows reads entries that may not be there any more
                 return nothing | {"entries": first - 1, "first_broken": first}
             entries, head = audit.head(connection)
-            known = {self.context.area.commitment(seq, h) for seq, h in audit.heads(connection)}
+            known = set(self.context.area.commitments(audit.heads(connection)))
             query = sa.select(t.c.id, t.c.bundle).where(t.c.state.in_(("released", "revoked"))).order_by(t.c.id)
             released = connection.execute(query).all()
             checked = {str(r.id): self.bundler.changed(str(r.id), str(r.bundle)) for r in released}

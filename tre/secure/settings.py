@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +109,12 @@ class AreaFolder:
 
         The log's length says when runs on real rows ended; only the area's key can compare the two (audit verify does).
         """
-        return hmac.new(self.derived_key("audit"), f"{entries} {head}".encode(), hashlib.sha256).hexdigest()
+        return self.commitments([(entries, head)])[0]
+
+    def commitments(self, heads: Iterable[tuple[int, str]]) -> list[str]:
+        """The same of many: the key is read once."""
+        key = self.derived_key("audit")
+        return [hmac.new(key, f"{entries} {head}".encode(), hashlib.sha256).hexdigest() for entries, head in heads]
 
     def derived_key(self, purpose: str) -> bytes:
         return hmac.new((self.keys / "area.key").read_bytes(), purpose.encode(), hashlib.sha256).digest()
