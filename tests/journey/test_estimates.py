@@ -31,7 +31,7 @@ CHANGES = {
     "others": {"allowances": {"toy-people": BUDGET}},
     "area": {"review": {"automatic_epsilon": 100}, "blocks": {"seconds": 28, "lanes": 2, "twin": 4}},
 }  # fmt: skip
-DIFFER = re.compile(r"^(job|rel)-[0-9a-f]+$|^[0-9a-f]{16,}$|^\d{4}-\d\d-\d\dT[\d:]+Z$")
+DIFFER = re.compile(r"\b(job|rel)-[0-9a-f]+\b|\b[0-9a-f]{16,}\b|\b\d{4}-\d\d-\d\dT[\d:]+Z")
 
 
 def masked(value):
@@ -39,10 +39,11 @@ def masked(value):
     the twin, which is noisy too) only which there are."""
     if isinstance(value, dict):
         noisy = {"values", "low", "high", "spread", "bias", "expected"}
+        value = {k: v for k, v in value.items() if k != "contentSize"}  # a file of noisy numbers has theirs
         return {k: [n is None for n in v] if k in noisy else masked(v) for k, v in value.items()}
     if isinstance(value, list):
         return [masked(v) for v in value]
-    return "*" if isinstance(value, str) and DIFFER.match(value) else value
+    return DIFFER.sub("*", value) if isinstance(value, str) else value
 
 
 def followed(areas, views):
@@ -78,9 +79,9 @@ def test_estimates_come_at_their_moment_and_a_hostile_block_changes_only_their_n
             areas.append(Area(tmp_path / str(secret), secret=secret, **CHANGES).start())
         with ThreadPoolExecutor() as pool:
             views = list(pool.map(submitted, areas))
-        for view in views:  # four blocks of the twin told beforehand how much blocks differ
+        for view in views:  # four blocks of the twin told beforehand how much blocks differ; the grid's step is in it
             (error,) = view["plan"]["estimates"][1]["expected"]
-            assert 0 < error < 20
+            assert 1.96 * 50 / 12**0.5 < error < 40
         seen = followed(areas, views)
         for area, view in zip(areas, views, strict=True):
             area.desk("fetch", view["release"], area.root / "results")
