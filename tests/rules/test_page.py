@@ -105,6 +105,9 @@ def _makers(source, name):
 
 
 def test_only_this_module_makes_markup():
+    """But for a template's one style sheet, a file of ours."""
     makers = {m for p in TREE.rglob("*.py") for m in _makers(p.read_text(), p.relative_to(TREE).as_posix())}
-    assert makers == {"rules/page.py"}
+    assert makers == {"rules/page.py", "gateway/pages/render.py"}
+    render = (TREE / "gateway" / "pages" / "render.py").read_text()
+    assert len(_makers(render, "render")) == render.count("Markup(STYLE)") == 1
     assert _makers("x = page.Markup(text)", "planted") == ["planted"]
