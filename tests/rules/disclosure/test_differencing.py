@@ -110,12 +110,23 @@ def test_the_same_table_again_and_groups_that_are_far_apart_are_nothing():
     assert not _bad(found[2])
 
 
-def test_so_many_tables_that_threes_are_not_compared_are_said_to_be_so():
-    keys = [(i,) for i in range(450)]
-    atoms_ = [Atom((frozenset([i]),), frozenset(range(20))) for i in range(450)]
-    found = differences([printed("wide", ("k",), keys)], atoms_, 10)[0]
-    (one,) = found
-    assert (one.verdict, "only pairs" in one.message) == (Verdict.REVIEW, True)
+@pytest.mark.parametrize(
+    ("old", "new", "atoms_"), [(0, 450, 450), (401, 1, 402), (0, 1, 3_100)], ids=["new cells", "all cells", "atoms"]
+)
+def test_so_many_that_not_all_combinations_are_looked_at_are_said_to_be_so(old, new, atoms_):
+    cells = [
+        Atom(
+            (frozenset([i] if i < old else ()), frozenset([i - old] if 0 <= i - old < new else ())),
+            frozenset(range(20)),
+        )
+        for i in range(atoms_)
+    ]
+    tables = [
+        printed("before", ("k",), [(i,) for i in range(old)], release="rel-1"),
+        printed("now", ("k",), [(i,) for i in range(new)]),
+    ]
+    (one,) = differences(tables, cells, 10)[1]
+    assert (one.verdict, "not all combinations" in one.message) == (Verdict.REVIEW, True)
 
 
 @given(st.lists(st.tuples(st.sets(st.integers(0, 3)), st.integers(1, 25)), min_size=1, max_size=7))

@@ -6,7 +6,7 @@ atoms, those that have left first, so that what a new row leaves is new. Arithme
 combination is missed, or seen where none is, with a chance of about one in 10^9.
 
 Guarantees: where new cells allow any combination that is zero on all large atoms and tells something that those which
-have left did not, at least one is given. It is one of possibly many, and not the shortest.
+have left did not, at least one is given, unless they are `too_many`. It is one of possibly many, and not the shortest.
 """
 
 from __future__ import annotations
@@ -48,12 +48,17 @@ class _Basis:
         self.pivots.append((column, row * pow(int(row[column]), PRIME - 2, PRIME) % PRIME))
 
 
+def too_many(cells: int, atoms: int) -> bool:
+    """Whether so many are not looked at: `combinations` then gives none, which says nothing."""
+    return cells > MAX_CELLS or atoms > MAX_ATOMS
+
+
 def combinations(old: Sequence[int], new: Sequence[int], big: int, atoms: int) -> Iterator[Left]:
     """`old`, `new`: cells as bits over `atoms` atoms, of which `big` are of many people. Places: old first, then new."""
     large = [i for i in range(atoms) if big >> i & 1]
     small = [i for i in range(atoms) if not big >> i & 1]
     n, b, s = len(old) + len(new), len(large), len(small)
-    if not small or n > MAX_CELLS or atoms > MAX_ATOMS:
+    if not small or too_many(n, atoms):
         return
     whole, rest = _Basis(), _Basis()
     for i, bits in enumerate([*old, *new]):

@@ -86,6 +86,11 @@ class _Universe:
             near[s.bits & self.big].append(s)
         self.near = near
 
+    @property
+    def single(self) -> list[_Set]:
+        """The cells that stand in a table, without what can be added up of them."""
+        return [s for s in self.sets if len(s.groups) == 1]
+
     def _sets(self) -> Iterator[_Set]:
         for t, table in enumerate(self.tables):
             bits = [0] * len(table.keys)
@@ -140,8 +145,9 @@ def differences(tables: Sequence[Printed], atoms: Sequence[Atom], threshold: int
     # What is left over and is printed as it is tells nothing more: the threshold has seen it.
     printed = {s.bits for s in universe.sets}
     seen: set[tuple[int, int]] = set()
-    whole = len(new) <= MAX_NEW and len(universe.sets) <= MAX_ALL
-    more = _triples(universe, new) if whole else ()
+    threes = len(new) <= MAX_NEW and len(universe.sets) <= MAX_ALL
+    more = _triples(universe, new) if threes else ()
+    whole = threes and not algebra.too_many(len(universe.single), len(atoms))
     for hit, rest in itertools.chain(_pairs(universe, new), more, _any(universe)):
         mine = hit.sets[0].table
         if rest not in printed and (mine, rest) not in seen and len(found[mine]) < MAX_HITS:
@@ -180,9 +186,8 @@ def _triples(universe: _Universe, new: Sequence[_Set]) -> Iterator[tuple[_Found,
 
 def _any(universe: _Universe) -> Iterator[tuple[_Found, int]]:
     """Of any number of printed cells."""
-    single = [s for s in universe.sets if len(s.groups) == 1]
-    old = [s for s in single if universe.tables[s.table].release is not None]
-    new = [s for s in single if universe.tables[s.table].release is None]
+    old = [s for s in universe.single if universe.tables[s.table].release is not None]
+    new = [s for s in universe.single if universe.tables[s.table].release is None]
     ordered = [*old, *new]
     for left in algebra.combinations([s.bits for s in old], [s.bits for s in new], universe.big, len(universe.atoms)):
         people = universe.few(left.bits)
@@ -230,7 +235,7 @@ def _findings(
     found = [_finding(tables, rule, of, threshold) for rule, of in by_rule.items()]
     before = sum(t.release is not None for t in tables)
     if not whole:
-        said = "So many tables were released from this dataset that only pairs of cells were compared, not threes."
+        said = "There are so many cells that not all combinations of three or more of them were looked at."
         found.append(Finding(rule=Rule.DIFFERENCING, verdict=Verdict.REVIEW, message=said, statbarn=Statbarn.LINKED))
     elif Rule.DIFFERENCING not in by_rule:
         said = f"No cells together leave fewer than {threshold} people; {before} earlier tables were compared."

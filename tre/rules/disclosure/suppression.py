@@ -20,7 +20,7 @@ from tre.rules.policy import Disclosure
 
 Line = tuple[int, tuple[int, ...]]  # a total's group, and the groups that add up to it
 MARK = "suppressed"
-# Beyond it, lines are looked at one by one only; what they hide is then larger for it.
+# Beyond it, lines are looked at one by one only: the time would be minutes.
 MAX_UNKNOWN = 400
 
 
