@@ -39,7 +39,7 @@ from tre.rules import heads, permissions
 from tre.rules.accounting import epsilon_of
 from tre.rules.ledger import COUNTS
 from tre.rules.policy import Isolation, Policies, Role
-from tre.secure import applying, audit, budgets, discussion, ledger, tree
+from tre.secure import applying, audit, budgets, discussion, ledger, ticks, tree
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
@@ -357,11 +357,11 @@ class Services:
         return JobView(
             id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
             progress=runner.progress(self.context.area.folder("jobs"), row) if stage is Stage.REHEARSING else None,
-            updated=_utc(since), plan=plan, plan_digest=row.plan_digest, costs=costs,
+            updated=ticks.stamp(since), plan=plan, plan_digest=row.plan_digest, costs=costs,
             failure=Failure.model_validate_json(row.failure) if row.failure and not short else None,
             release=release, run=ended.for_desk(connection, policies, row, stage, self.context.seconds()),
-            begins=_utc(times.begins) if times is not None else None,
-            due=_utc(times.due) if times is not None else None,
+            begins=ticks.stamp(times.begins) if times is not None else None,
+            due=ticks.stamp(times.due) if times is not None else None,
             comments=discussion.told(connection, release, revoked=stage is Stage.REVOKED) if release and decided else (),
         )  # fmt: skip
 
@@ -392,7 +392,7 @@ class Services:
             if e.state in COUNTS:
                 charged[str(e.population)] = charged.get(str(e.population), 0) + int(e.rho_units)
         return ReleaseInfo(
-            id=row.id, job=row.job, project=row.project, person=row.person, stage=stage, updated=_utc(since),
+            id=row.id, job=row.job, project=row.project, person=row.person, stage=stage, updated=ticks.stamp(since),
             statistics=len(plan.requests) + len(plan.estimates), outputs=len(plan.outputs),
             charged={p: round(epsilon_of(u, policies.populations[p].lifetime.delta), 6) for p, u in charged.items()},
         )  # fmt: skip
@@ -444,7 +444,3 @@ class Services:
 def _hash(token: str) -> str:
     """Tokens hold 256 random bits: a plain hash is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _utc(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

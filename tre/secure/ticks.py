@@ -20,3 +20,8 @@ def following(context: Context, connection: sa.Connection) -> int:
 def stamp(seconds: int) -> str:
     """As everything is dated: UTC, to the second, ISO 8601."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(context: Context, connection: sa.Connection) -> str:
+    """The next tick, dated."""
+    return stamp(following(context, connection))

@@ -140,9 +140,7 @@ class Releases:
             leases.need(connection, lease)
             for entry in ledger.entries(connection, release):
                 if entry.state == Charge.RESERVED:
-                    ledger.give_back(
-                        connection, int(entry.id), at=ticks.stamp(ticks.following(self.context, connection))
-                    )
+                    ledger.give_back(connection, int(entry.id), at=ticks.moment(self.context, connection))
                 elif entry.state == Charge.SPENT:
                     ledger.lose(connection, int(entry.id), at=at)
             block_store.forget(connection, lease.job)

@@ -105,7 +105,7 @@ class Bundler:
         statement: dict[str, Any] = {
             "version": 1,
             "release": release,
-            "released": ticks.stamp(ticks.following(self.context, connection)),
+            "released": ticks.moment(self.context, connection),
             "area": policies.area.title,
             "controller": policies.area.controller,
             "project": plan.project,

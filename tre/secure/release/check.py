@@ -80,7 +80,7 @@ class Check:
         with database.write() as connection:
             hold(connection)
             if ledger.stored(connection, project=project, version=version, digest=planned.digest) is not None:
-                ledger.give_back(connection, entry, at=ticks.stamp(ticks.following(self.context, connection)))
+                ledger.give_back(connection, entry, at=ticks.moment(self.context, connection))
                 return
             ledger.spend(connection, entry, at=self.context.now())
         try:

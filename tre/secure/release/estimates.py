@@ -232,7 +232,7 @@ class Estimates:
         with database.write() as connection:
             hold(connection)
             if ledger.stored(connection, project=plan.project, version=version, digest=planned.digest) is not None:
-                ledger.give_back(connection, entry, at=ticks.stamp(ticks.following(self.context, connection)))
+                ledger.give_back(connection, entry, at=ticks.moment(self.context, connection))
                 return
             ledger.spend(connection, entry, at=self.context.now())
         try:

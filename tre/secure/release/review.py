@@ -196,7 +196,7 @@ class Desk:
         """A decision against: what was reserved, and never read, is given back, and the desk is told at the next tick."""
         for entry in ledger.entries(connection, release):
             if entry.state == Charge.RESERVED:
-                ledger.give_back(connection, int(entry.id), at=ticks.stamp(ticks.following(self.context, connection)))
+                ledger.give_back(connection, int(entry.id), at=ticks.moment(self.context, connection))
         block_store.forget(connection, row(connection, release).job)
         self.queue.publish(connection, row(connection, release).job, stage)
 
