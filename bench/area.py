@@ -23,6 +23,13 @@ DATASET, PROJECT, RESEARCHER, POPULATION = "hie", "visits", "ada", "hie-particip
 LARGE = {"epsilon": 100.0, "delta": 1.0e-6}
 
 
+def one_cell(source: str) -> str:
+    """A notebook with one code cell, as JSON."""
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
+    metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": [cell]})
+
+
 class Area:
     def __init__(self, folder: Path, *, run: str) -> None:
         self.folder = folder

@@ -16,7 +16,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import yaml
 
-from bench.area import BIN, Area
+from bench.area import BIN, Area, one_cell
 from bench.jobs import _twin
 from bench.measure import Comparison, Timing, command, say
 from tre.messages import Submission
@@ -40,19 +40,13 @@ BASELINE = "papermill, one after the other"
 def run(folder: Path, *, quick: bool, repeats: int | None) -> list[Comparison]:
     area = _area(folder / "blocks")
     notebook = folder / "blocks.ipynb"
-    notebook.write_text(_notebook())
+    notebook.write_text(one_cell(SOURCE))
     services = open_area(area.place)
     try:
         one = _plain(area, notebook, repeats or 3)
         return [_compared(services, k, one) for k in ((120,) if quick else (200, 1000))]
     finally:
         services.close()
-
-
-def _notebook() -> str:
-    cell = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": [], "source": SOURCE}
-    metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": [cell]})
 
 
 def _area(folder: Path) -> Area:
@@ -89,7 +83,7 @@ def _through(services: Services, k: int) -> tuple[float, int]:
     worker = services.worker()
     worker.start()
     try:
-        job = services.submit("ada", Submission(project="visits", notebook=_notebook(), blocks=k)).id
+        job = services.submit("ada", Submission(project="visits", notebook=one_cell(SOURCE), blocks=k)).id
         while services.job("ada", job).stage == "rehearsing":
             time.sleep(0.1)
         view = services.job("ada", job)

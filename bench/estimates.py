@@ -31,9 +31,8 @@ from rich.console import Console
 from bench import report
 from bench.estimators import Rows, Task, everything, number
 from bench.measure import say
-from bench.ours import _with_people
+from bench.ours import table_schema, with_people
 from tre.rules.accounting import rho_of
-from tre.rules.schema import TableSchema
 from tre.secure.data.twin_plausible import measure, sample_plausible
 from tre.secure.release.estimates import comfortable
 from tre.statistics import blocks_combine as combining
@@ -190,28 +189,15 @@ def _rms(errors: Any) -> float:
 # The rows as a dataset of the area's
 
 
-def _schema(rows: Rows) -> TableSchema:
-    fields: list[dict[str, Any]] = [{"name": "person", "type": "integer", "constraints": {"required": True}}]
-    for name, column in rows.columns.items():
-        if column["kind"] == "yes":
-            fields.append({"name": name, "type": "boolean", "constraints": {"required": True}})
-            continue
-        low, high = column["bounds"]
-        kind = "integer" if column["step"] == 1 else "number"
-        limits = {"required": True, "minimum": low, "maximum": high}
-        fields.append({"name": name, "type": kind, "step": column["step"], "constraints": limits})
-    return TableSchema.model_validate({"fields": fields, "unit": {"field": "person", "max_rows": 1}})
-
-
 def _file(rows: Rows, folder: Path) -> Path:
     path = folder / f"{rows.name.replace(' ', '-')}.parquet"
     if not path.exists():
         rows.frame.to_parquet(path)
-    return _with_people(path)
+    return with_people(path)
 
 
 def _twin(rows: Rows, folder: Path) -> pd.DataFrame:
-    schema = _schema(rows)
+    schema = table_schema(rows.columns)
     return sample_plausible(measure(_file(rows, folder), schema, rho_units=rho_of(1.0, DELTA)), schema, seed=1)
 
 
@@ -219,9 +205,9 @@ def _declared(rows: Rows, task: Task, epsilon: float, se: float, folder: Path) -
     if task.declared is None:
         return None
     request = {"dataset": "bench", "group_by": [], "statistics": {"s": task.declared}, "epsilon": epsilon}
-    prepared = prepare(parse(request), _schema(rows), delta=DELTA)
+    prepared = prepare(parse(request), table_schema(rows.columns), delta=DELTA)
     # Nearly without noise: the answer by the same formula.
-    almost = prepare(parse(request | {"epsilon": 99.0}), _schema(rows), delta=DELTA)
+    almost = prepare(parse(request | {"epsilon": 99.0}), table_schema(rows.columns), delta=DELTA)
     fitted = any(c.measure is Measure.GRADIENTS for c in prepared.components)  # each draw reads the rows again
     with open_rows(_file(rows, folder)) as connection:
         exactly, vectors = exact(connection, almost), exact(connection, prepared)

@@ -7,7 +7,6 @@ the states in the database. Then as many jobs as are asked for wait at once, and
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -19,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bench.area import Area
+from bench.area import Area, one_cell
 from bench.measure import Comparison, Run, Timing, alternate, command, say
 from tre.messages import Submission
 from tre.rules.lifecycle import Job
@@ -41,18 +40,12 @@ WARM_SECONDS = 12.0
 def run(folder: Path, *, quick: bool, repeats: int | None) -> list[Comparison]:
     area = Area(folder / "jobs", run="always")
     notebook = folder / "small.ipynb"
-    notebook.write_text(_notebook())
+    notebook.write_text(one_cell(SOURCE))
     services = open_area(area.place)
     try:
         return [_one_at_a_time(services, area, notebook, repeats or (3 if quick else 10)), *_waiting(services, quick)]
     finally:
         services.close()
-
-
-def _notebook() -> str:
-    cell = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": [], "source": SOURCE}
-    metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": [cell]})
 
 
 class Hand:
@@ -76,7 +69,7 @@ class Hand:
         time.sleep(WARM_SECONDS)
 
     def submitted(self) -> str:
-        return self.services.submit("ada", Submission(project="visits", notebook=_notebook())).id
+        return self.services.submit("ada", Submission(project="visits", notebook=one_cell(SOURCE))).id
 
     def rehearse(self) -> None:
         if not self.worker.rehearsals.step(self.lane):

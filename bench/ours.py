@@ -35,9 +35,9 @@ def release(
         "statistics": {f"s{i}": _statistic(s) for i, s in enumerate(task.statistics)},
         "epsilon": epsilon,
     }
-    prepared = prepare(parse(request), _schema(schema), delta=delta)
+    prepared = prepare(parse(request), table_schema(schema), delta=delta)
     planned = _cpu()
-    with open_rows(_with_people(data)) as connection:
+    with open_rows(with_people(data)) as connection:
         vectors = exact(connection, prepared)
     computed = _cpu()
     drawn = [_answers(task, tuple(groups), table(prepared, draw(prepared, vectors)).cells) for _ in range(repeats)]
@@ -63,11 +63,13 @@ def _answers(task: Task, groups: tuple[str, ...], cells: tuple[Cell, ...]) -> li
     return found
 
 
-def _schema(columns: Columns) -> TableSchema:
+def table_schema(columns: Columns) -> TableSchema:
     fields: list[dict[str, Any]] = [{"name": "person", "type": "integer", "constraints": {"required": True}}]
     for name, column in columns.items():
         field: dict[str, Any] = {"name": name, "constraints": {"required": True}}
-        if column["kind"] == "category":
+        if column["kind"] == "yes":
+            field["type"] = "boolean"
+        elif column["kind"] == "category":
             field["type"] = "string" if isinstance(column["keys"][0], str) else "integer"
             field["constraints"]["enum"] = column["keys"]
         else:
@@ -78,7 +80,7 @@ def _schema(columns: Columns) -> TableSchema:
     return TableSchema.model_validate({"fields": fields, "unit": {"field": "person", "max_rows": 1}})
 
 
-def _with_people(data: Path) -> Path:
+def with_people(data: Path) -> Path:
     """The rows as ingest writes them: each with its person, here one row a person."""
     path = data.with_suffix(".people.parquet")
     if not path.exists():
