@@ -13,7 +13,7 @@ from tre.rules.disclosure.counts import single
 from tre.rules.disclosure.differencing import Printed, differences
 from tre.rules.disclosure.finding import Mitigate, Rule, Verdict
 from tre.rules.policy import Disclosure
-from tre.statistics import contributors, declared
+from tre.statistics import contributors, declared, printing
 from tre.statistics.aggregate import open_rows
 
 ROWS = [
@@ -46,7 +46,7 @@ def connection(tmp_path_factory):
 
 def _table(connection, **changes):
     statement = declared.parse(STATEMENT | changes)
-    return statement, contributors.cells(connection, statement, declared.scope(statement, SCHEMA))
+    return statement, contributors.cells(connection, statement, printing.scope(statement, SCHEMA))
 
 
 def test_every_cell_is_of_the_rows_and_people_that_plain_python_finds(connection):
@@ -73,19 +73,19 @@ def test_every_cell_is_of_the_rows_and_people_that_plain_python_finds(connection
 
 def test_what_is_printed_is_whole_or_to_six_digits_and_suppressed_or_rounded_on_demand(connection):
     statement, table = _table(connection, totals=False)
-    header, *rows = csv.reader(io.StringIO(declared.as_csv(table).decode()))
+    header, *rows = csv.reader(io.StringIO(printing.as_csv(table).decode()))
     assert header == ["sex", "site", *STATISTICS]
     assert [r[:2] for r in rows[:4]] == [["f", "a"], ["f", "b"], ["f", "c"], ["f", "(missing)"]]
     assert all(r[2].isdigit() and len(r[5].replace(".", "").lstrip("0")) <= 6 for r in rows)
     limits = Disclosure(threshold=30)
-    done = declared.finished(table, statement.model_copy(update={"suppress": True, "round_to": 5}), limits)
-    header, *rows = csv.reader(io.StringIO(declared.as_csv(done).decode()))
+    done = printing.finished(table, statement.model_copy(update={"suppress": True, "round_to": 5}), limits)
+    header, *rows = csv.reader(io.StringIO(printing.as_csv(done).decode()))
     for row, group in zip(rows, table.groups, strict=True):
         refused = group.people < 30 or any(0 < n < 30 for n in group.measured["young"].parts)
         assert (row[2] == "suppressed") == refused or group.measured["total"].people < 30
         assert row[2] == "suppressed" or int(row[2]) % 5 == 0
     at = [g.keys for g in done.groups]
-    assert declared.shown(declared.as_csv(done), at) == {i for i, r in enumerate(rows) if r[2] != "suppressed"}
+    assert printing.shown(printing.as_csv(done), at) == {i for i, r in enumerate(rows) if r[2] != "suppressed"}
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ def test_what_is_printed_is_whole_or_to_six_digits_and_suppressed_or_rounded_on_
 )
 def test_what_the_schema_or_the_language_does_not_allow_is_refused_with_a_code(changes, code):
     with pytest.raises(RequestError) as refused:
-        declared.scope(declared.parse(STATEMENT | changes), SCHEMA)
+        printing.scope(declared.parse(STATEMENT | changes), SCHEMA)
     assert refused.value.code == code
 
 
 def test_a_refused_table_is_offered_with_noise_at_its_price(connection):
     statement, table = _table(connection, where=["age >= 76"], totals=False, statistics={"n": {"kind": "count"}})
-    found = declared.priced(single(table, Disclosure()), statement, SCHEMA, delta=1e-6, size=1000)
+    found = printing.priced(single(table, Disclosure()), statement, SCHEMA, delta=1e-6, size=1000)
     (few,) = [f for f in found if f.rule is Rule.THRESHOLD]
     assert few.verdict is Verdict.FAIL
     (noise,) = [m for m in few.mitigations if m.kind is Mitigate.NOISE]
@@ -122,7 +122,7 @@ def test_a_refused_table_is_offered_with_noise_at_its_price(connection):
 def test_atoms_tell_which_people_two_tables_differ_by(connection, of_people):
     def made(where):
         statement, table = _table(connection, where=[where], group_by=[], statistics={"n": {"kind": "count_people"}})
-        return declared.scope(statement, SCHEMA), [g.keys for g in table.groups]
+        return printing.scope(statement, SCHEMA), [g.keys for g in table.groups]
 
     tables = [made("age >= 30"), made("age >= 31")]
     found = contributors.atoms(connection, tables, 10, of_people=of_people)

@@ -16,7 +16,7 @@ import pandas as pd
 from tre.rules.disclosure.counts import single
 from tre.rules.disclosure.finding import Finding, Mitigation, Verdict
 from tre.rules.policy import Disclosure
-from tre.statistics import contributors, declared
+from tre.statistics import contributors, declared, printing
 from tre.statistics.declared import Declared
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Table:
 
     def __init__(self, dataset: Dataset, statement: Declared) -> None:
         self._dataset, self.statement = dataset, statement
-        self._scope = declared.scope(statement, dataset.info.table)
+        self._scope = printing.scope(statement, dataset.info.table)
 
     @property
     def _limits(self) -> Disclosure:
@@ -40,11 +40,11 @@ class Table:
         info = self._dataset.info
         with self._dataset._open() as connection:
             found = contributors.cells(connection, self.statement, self._scope)
-        found = declared.finished(found, self.statement, self._limits)
-        findings = declared.priced(
+        found = printing.finished(found, self.statement, self._limits)
+        findings = printing.priced(
             single(found, self._limits), self.statement, info.table, delta=info.delta, size=info.size
         )
-        return declared.as_csv(found), tuple(findings)
+        return printing.as_csv(found), tuple(findings)
 
     @property
     def content(self) -> bytes:

@@ -18,9 +18,10 @@ from tre.rules.disclosure.cells import TOTAL, Group, Key, Measured, Table, Total
 from tre.rules.disclosure.differencing import Atom
 from tre.rules.schema import ORDER, PERSON
 from tre.statistics.aggregate import known
-from tre.statistics.declared import Declared, keys
+from tre.statistics.declared import Declared
 from tre.statistics.kinds import Quantile
 from tre.statistics.prepare import Scope
+from tre.statistics.printing import keys
 from tre.statistics.sql import literal, quote
 
 # Of one person, by size: more than any rule asks for.

@@ -33,8 +33,9 @@ from tre.rules.policy import Disclosure
 from tre.secure.database import tables
 from tre.statistics import contributors
 from tre.statistics.aggregate import open_rows
-from tre.statistics.declared import Declared, as_csv, finished, keys, priced, scope, shown
+from tre.statistics.declared import Declared
 from tre.statistics.prepare import Scope
+from tre.statistics.printing import as_csv, finished, keys, priced, scope, shown
 
 log = logging.getLogger("tre.worker")
 # Of one dataset, the newest: beyond it pairs with older tables are not compared, which a finding says.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from tre.errors import RequestError
 from tre.messages import DatasetInfo, Emitted, EmittedOutput, OutputKind, PlannedOutput
 from tre.rules.disclosure.finding import Finding, refused
-from tre.statistics.declared import scope
+from tre.statistics.printing import scope
 
 
 def planned(output: EmittedOutput, emitted: Emitted, infos: Mapping[str, DatasetInfo]) -> PlannedOutput:
