@@ -239,7 +239,7 @@ def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
             self.paths = {}
 
     monkeypatch.setattr(sandbox, "Groups", Groupless)
-    monkeypatch.setattr(running.Running, "_limits", lambda *_: {})
+    monkeypatch.setattr(running.Running, "limits", lambda *_: {})
 
 
 def blind_to_the_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
