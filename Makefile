@@ -9,6 +9,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# Most of a test is waiting for clocks and processes; a file of tests stays together, so that it makes its area once.
+TESTS := $(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,14 +29,14 @@ check: $(READY) ## format, lint, types, contracts and the fast tests: under two 
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
-	@$(PY) -m pytest -q -m "not slow"
+	@$(TESTS) -q -m "not slow"
 
 test: $(READY) ## everything: check's parts, and the slow tests with real processes
 	@scripts/setup.sh --for-tests
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
-	@$(PY) -m pytest
+	@$(TESTS)
 
 bench: $(READY) ## figures, as ratios of two things run side by side
 	@$(PY) -m bench

@@ -107,6 +107,7 @@ print("loaded", sorted(m for m in sys.modules if m.startswith(("tre.secure", "tr
 """
 
 
+@pytest.mark.slow
 def test_every_module_of_the_desk_loads_where_none_of_the_extras_is_installed():
     """(PyYAML is not among them: papermill, which a desk has, brings it.)"""
     program = BLOCKED.format(names=EXTRAS)

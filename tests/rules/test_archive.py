@@ -45,6 +45,10 @@ def _zip(entries, method=zipfile.ZIP_STORED):
         _zip([("a/data/x", b"x" * 9)]), _zip([("a/data/x", b"0" * 10_000)], zipfile.ZIP_DEFLATED), _zip([("a", b"")]),
         pack("rel-1", FILES) + b"more", b"more" + pack("rel-1", FILES), pack("rel-1", FILES)[:-1],
     ],
+    ids=[
+        "nothing", "two letters", "no file", "above", "from the root", "two releases", "another size", "squeezed", "no folder",
+        "more behind", "more before", "cut short",
+    ],
 )  # fmt: skip
 def test_whatever_else_is_refused(content):
     with pytest.raises(VerificationFailed):

@@ -150,6 +150,7 @@ def _standing(services, case):
     return found
 
 
+@pytest.mark.slow
 def test_every_state_person_and_action_is_allowed_or_refused_as_the_table_says(tmp_path):
     services = _area(tmp_path)
     every = [(s, p, a) for s, p, a in itertools.product(Release, PEOPLE, ACTIONS)]
@@ -261,6 +262,7 @@ def machine(tmp_path):
     services.close()
 
 
+@pytest.mark.slow
 def test_no_order_of_calls_leads_to_a_release_that_the_policy_does_not_let_out(machine):
     run_state_machine_as_test(machine, settings=settings(max_examples=MACHINES, stateful_step_count=14))
 
