@@ -10,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from tre.errors import Conflict, NotAllowed, NotFound, RequestError, TreError, Unreachable
 from tre.messages import (
-    Balance,
     Confirmation,
     DatasetInfo,
     JobView,
@@ -21,6 +20,7 @@ from tre.messages import (
     Submission,
     Vote,
 )
+from tre.rules.balances import Balance
 from tre.rules.lifecycle import Release
 from tre.rules.voting import Exceptional, Reason, Remark
 

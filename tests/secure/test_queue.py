@@ -263,9 +263,13 @@ def _need(context, lease):
 
 
 def _made_since(version):
-    """The tables that later migrations make, the last first."""
-    later = [p for p in sorted(VERSIONS.glob("0*.py")) if p.name[:4] > version]
-    return [t for p in reversed(later) for t in reversed(re.findall(r'create_table\(\s*"(\w+)"', p.read_text()))]
+    """What takes away all that later migrations make, the last first."""
+    later = [p.read_text() for p in sorted(VERSIONS.glob("0*.py")) if p.name[:4] > version]
+    made = [
+        m for text in later for m in re.findall(r'(create_table|add_column)\(\s*"(\w+)"(?:, sa.Column\("(\w+)")?', text)
+    ]
+    drop = {"create_table": "DROP TABLE {0}", "add_column": "ALTER TABLE {0} DROP COLUMN {1}"}
+    return [drop[kind].format(table, column) for kind, table, column in reversed(made)]
 
 
 def test_an_area_of_the_version_before_gets_its_leases(tmp_path):
@@ -274,8 +278,8 @@ def test_an_area_of_the_version_before_gets_its_leases(tmp_path):
     services.apply(write_policies(tmp_path / "policies", policies()), dry_run=False)
     _jobs(services.context, Job.RUNNING, visits=1)
     with services.context.database.write() as connection:
-        for table in _made_since("0004"):
-            connection.execute(sa.text(f"DROP TABLE {table}"))
+        for statement in _made_since("0004"):
+            connection.execute(sa.text(statement))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
     services.close()
     services = open_area(tmp_path / "area")

@@ -134,7 +134,13 @@ def _submission(
     given = _parameters(parameters)
     rules.check_parameters(rules.check(content), given)
     try:
-        return Submission(project=project, notebook=content.decode(), parameters=given, blocks=_blocks(blocks))
+        return Submission(
+            project=project,
+            notebook=content.decode(),
+            name=notebook.name[-200:],
+            parameters=given,
+            blocks=_blocks(blocks),
+        )
     except ValueError:
         raise NotFound("project_unknown", "That is no project's name.", "Yours are in: tre login, tre budget") from None
 

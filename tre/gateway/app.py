@@ -25,7 +25,6 @@ from tre.errors import NotAllowed, NotebookError, TreError
 from tre.gateway.pages import routes
 from tre.gateway.pages.sessions import Sessions
 from tre.messages import (
-    Balance,
     Confirmation,
     DatasetInfo,
     JobView,
@@ -38,6 +37,7 @@ from tre.messages import (
     Vote,
 )
 from tre.rules import page
+from tre.rules.balances import Balance
 from tre.rules.notebook import MAX_BYTES
 from tre.rules.policy import Isolation, Role
 from tre.rules.voting import Exceptional, Reason, Remark

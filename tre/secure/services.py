@@ -21,7 +21,6 @@ import sqlalchemy as sa
 from tre import archive
 from tre.errors import Conflict, NotAllowed, NotFound
 from tre.messages import (
-    Balance,
     Confirmation,
     DatasetInfo,
     Failure,
@@ -37,6 +36,7 @@ from tre.messages import (
 )
 from tre.rules import heads, permissions
 from tre.rules.accounting import epsilon_of
+from tre.rules.balances import Balance
 from tre.rules.ledger import COUNTS
 from tre.rules.policy import Isolation, Policies, Role
 from tre.secure import applying, audit, budgets, discussion, ledger, ticks, tree
@@ -305,6 +305,7 @@ class Services:
         job = self.queue.submit(
             person=person, project=submission.project, content=submission.notebook.encode(),
             parameters=submission.parameters, blocks=AUTO if submission.blocks == "auto" else submission.blocks,
+            name=submission.name,
         )  # fmt: skip
         self.wake()
         return self.job(person, job)

@@ -90,6 +90,7 @@ jobs = sa.Table(
     Column("person", String(64), nullable=False),
     Column("state", String(24), nullable=False, index=True),
     Column("notebook", String(64), nullable=False),
+    Column("name", Said),  # of the notebook, at the desk
     Column("parameters", Text, nullable=False),
     Column("plan", Text),
     Column("plan_digest", String(64)),

@@ -36,13 +36,14 @@ class Queue:
         self.context = context
 
     def submit(
-        self, *, person: str, project: str, content: bytes, parameters: dict[str, Parameter], blocks: int | None = None
-    ) -> str:
+        self, *, person: str, project: str, content: bytes, parameters: dict[str, Parameter], blocks: int | None = None,
+        name: str | None = None,
+    ) -> str:  # fmt: skip
         """Store a checked notebook and queue its rehearsal; returns the job's id."""
         checked = notebooks.check(content)
         notebooks.check_parameters(checked, parameters)
-        name = notebooks.notebook_digest(content)
-        path = self.context.area.folder("notebooks") / f"{name}.ipynb"
+        digested = notebooks.notebook_digest(content)
+        path = self.context.area.folder("notebooks") / f"{digested}.ipynb"
         if not path.is_file():
             part = path.with_suffix(f".{secrets.token_hex(4)}.part")
             part.write_bytes(content)
@@ -51,14 +52,14 @@ class Queue:
         with self.context.database.write() as connection:
             connection.execute(
                 t.insert().values(
-                    id=job, project=project, person=person, state=Job.REHEARSING, notebook=name,
+                    id=job, project=project, person=person, state=Job.REHEARSING, notebook=digested, name=name,
                     parameters=json.dumps(parameters), submitted_at=at,
                 )
             )  # fmt: skip
             if blocks is not None:
                 block_store.ask(connection, job, blocks)
             self.publish(connection, job, Stage.REHEARSING, at_once=True)
-            detail = {"project": project, "notebook": name}
+            detail = {"project": project, "notebook": digested}
             audit.record(connection, at=at, person=person, event="job.submitted", subject=job, detail=detail)
         return job
 

@@ -12,9 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from tre.errors import Conflict, NotAllowed, NotFound, RequestError
-from tre.messages import Cost, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
+from tre.messages import OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
 from tre.rules import lifecycle, permissions
 from tre.rules import notebook as notebooks
+from tre.rules.balances import Cost
 from tre.rules.canonical import digest_bytes
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Actor, Release
@@ -26,7 +27,7 @@ from tre.secure.context import Context
 from tre.secure.database import tables
 from tre.secure.jobs import block_store, ended
 from tre.secure.jobs.queue import Queue
-from tre.secure.release import executed, outputs
+from tre.secure.release import earlier, executed, outputs
 
 OPEN = (Release.IN_REVIEW, Release.PARTIALLY_REVIEWED)
 t = tables.releases
@@ -78,8 +79,12 @@ class Desk:
         """Everything about one release, recorded as a view."""
         with self.context.database.write() as connection:
             self.independent(connection, policies, person, release)
-            audit.record(connection, at=self.context.now(), person=person, event="release.viewed", subject=release)
-            return self.info(connection, release, person)
+            changed = earlier.since(self, connection, policies, person, release)
+            detail = {"beside": changed.earlier} if changed is not None else {}
+            audit.record(
+                connection, at=self.context.now(), person=person, event="release.viewed", subject=release, detail=detail
+            )
+            return self.info(connection, release, person).model_copy(update={"changes": changed})
 
     def arrived(self, person: str) -> None:
         """A checker has signed in to the pages: recorded."""
@@ -100,7 +105,7 @@ class Desk:
         return OutputKind(str(found[0].kind)), outputs.content(self.context, str(found[0].sha256))
 
     def earlier(
-        self, policies: Policies, person: str, release: str, earlier: str, name: str
+        self, policies: Policies, person: str, release: str, before: str, name: str
     ) -> tuple[ReviewOutput, bytes]:
         """An output that left before, which a finding about this release names; recorded as a view."""
         with self.context.database.write() as connection:
@@ -109,12 +114,12 @@ class Desk:
                 (e.release, e.output) for o in outputs.stored(connection, release) for f in outputs.findings(o)
                 for e in f.earlier
             }  # fmt: skip
-            found = [o for o in outputs.stored(connection, earlier) if o.name == name and o.sha256]
-            if (earlier, name) not in named or not found:
+            found = [o for o in outputs.stored(connection, before) if o.name == name and o.sha256]
+            if (before, name) not in named or not found:
                 raise NotFound("output_unknown", "No finding names such an output.", "See what each finding names.")
             detail = {"output": str(found[0].sha256), "beside": release}
             audit.record(
-                connection, at=self.context.now(), person=person, event="earlier.viewed", subject=earlier, detail=detail
+                connection, at=self.context.now(), person=person, event="earlier.viewed", subject=before, detail=detail
             )
         content = outputs.content(self.context, str(found[0].sha256))
         return _output(found[0]).model_copy(update={"findings": ()}), content
