@@ -6,6 +6,7 @@ import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -19,9 +20,12 @@ from tre.gateway.pages import render
 from tre.gateway.pages.routes import age
 from tre.gateway.pages.sessions import MOST, PAUSE, SECONDS, Sessions
 from tre.messages import OutputKind, ReviewOutput
+from tre.rules.accounting import rho_of
 from tre.rules.canonical import digest_bytes
 from tre.rules.disclosure.finding import Earlier, Finding, Mitigation, Place, Rule, Verdict
 from tre.rules.lifecycle import Release
+from tre.secure import ledger
+from tre.secure import policies as policy_files
 from tre.secure.database import tables
 from tre.secure.services import create
 
@@ -149,6 +153,45 @@ def test_an_admin_sees_budgets_and_no_request_and_a_checker_no_budgets(area, app
     assert (page.status_code, "toy-people" in page.text, "40.000" in page.text) == (200, True, True)
     assert [dee.get(p.format(case.release)).status_code for p in PATHS[1:]] == [403] * len(PATHS[1:])
     assert bo.get("budgets").status_code == 403
+
+
+def _charge(services, case, epsilon):
+    wish = ledger.Reservation(
+        population="toy-people", project="visits", purpose="release", request_digest="d" * 64, dataset_version="v",
+        release=case.release, position=0, rho_units=rho_of(epsilon, 1e-6),
+    )  # fmt: skip
+    with services.context.database.write() as connection:
+        ledger.reserve(connection, policy_files.current(connection), [wish], at=services.context.now())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({}, "With epsilon 40 for all time, epsilon 39."),
+        ({"population": "toy-people", "epsilon": "10"}, "at the mean price of the one request of the last 30 days"),
+        ({"population": "toy-people", "epsilon": "2"}, "nothing more would fit"),
+        ({"population": "others", "epsilon": "10"}, "With epsilon 40 for all time"),
+    ],
+)
+def test_an_admin_sees_what_another_budget_would_change_and_changes_none(area, app, case, chosen, said):
+    dee = Checker(area, app, "dee")
+    dee.sign_in()
+    assert "no request was charged within 30 days" in dee.get("budgets").text
+    _charge(area, case, 5.0)
+    before = area.budgets()
+    page = dee.get(f"budgets?{urlencode(chosen)}")
+    assert said in page.text
+    assert '<input type="range"' in page.text
+    assert "<script" not in page.text
+    assert area.budgets() == before
+
+
+@pytest.mark.parametrize("epsilon", ["", "nan", "inf", "-1", "0", "101", "<b>"])
+def test_what_can_be_no_budget_is_refused_without_its_text(area, app, epsilon):
+    dee = Checker(area, app, "dee")
+    dee.sign_in()
+    answer = dee.get(f"budgets?{urlencode({'population': 'toy-people', 'epsilon': epsilon})}")
+    assert (answer.status_code, "That is no budget." in answer.text, "<b>" in answer.text) == (422, True, False)
 
 
 def test_only_an_accredited_checkers_or_admins_token_begins_a_session(area, app):

@@ -153,9 +153,12 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
         )
 
     @pages.get("/budgets")
-    def budget(session: Signed) -> Response:
+    def budget(session: Signed, population: str | None = None, epsilon: str | None = None) -> Response:
         services.need_admin(session.person)
-        found = [(b, budgets.accounts(b), budgets.lines(b)) for b in services.budgets()]
+        found = [
+            (b, budgets.accounts(b), budgets.lines(b), budgets.wish(b, epsilon if b["account"] == population else None))
+            for b in services.budgets()
+        ]
         size = {"width": budgets.WIDTH, "height": budgets.HEIGHT}
         return render.page("budgets.html", found=found, **size, **common(session))
 
