@@ -217,18 +217,18 @@ def test_the_cookie_is_for_the_pages_of_this_host_alone_and_names_nothing_that_i
 def test_a_session_ends_at_sign_out_after_a_pause_and_after_its_time():
     now = [1000.0]
     sessions = Sessions(lambda: now[0])
-    first = sessions.begin("bo")
+    first = sessions.begin("bo", "t")
     now[0] += PAUSE - 1
     assert sessions.find(first).person == "bo"
     now[0] += PAUSE
     assert sessions.find(first) is None
-    long, begun = sessions.begin("bo"), now[0]
+    long, begun = sessions.begin("bo", "t"), now[0]
     while now[0] + PAUSE / 2 < begun + SECONDS:
         assert sessions.find(long)
         now[0] += PAUSE / 2
     now[0] = begun + SECONDS
     assert sessions.find(long) is None
-    many = [sessions.begin("bo") for _ in range(MOST + 2)]
+    many = [sessions.begin("bo", "t") for _ in range(MOST + 2)]
     assert [sessions.find(s) is None for s in many] == [True] * 2 + [False] * MOST
     sessions.end(many[-1])
     assert sessions.find(many[-1]) is None

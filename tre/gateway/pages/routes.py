@@ -35,7 +35,8 @@ SIGN_IN = f"{ROOT}/sign-in"
 def _session(request: Request) -> Session:
     sessions: Sessions = request.app.state.sessions
     found = sessions.find(request.cookies.get(COOKIE, ""))
-    if found is None:
+    services: Services = request.app.state.services
+    if found is None or not services.token_known(found.token):
         raise NotAllowed("session_missing", "You are not signed in.", "Sign in with your token.")
     return found
 
@@ -102,14 +103,15 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
     @pages.post("/sign-in")
     def sign_in(request: Request, form: Form) -> Response:
         try:
-            person = services.who(form.get("token", "").strip())
+            token = form.get("token", "").strip()
+            person = services.who(token)
             services.checking(person, Role.ADMIN)
             services.reviews.arrived(person)
         except NotAllowed as error:
             return render.page("sign_in.html", status=401, me=None, problem=error)
         answer = RedirectResponse(f"{ROOT}/", 303)
         answer.set_cookie(
-            COOKIE, request.app.state.sessions.begin(person), max_age=HOURS * 3600, path=ROOT, httponly=True,
+            COOKIE, request.app.state.sessions.begin(person, services.token_name(token)), max_age=HOURS * 3600, path=ROOT, httponly=True,
             secure=request.url.scheme == "https", samesite="strict",
         )  # fmt: skip
         return answer
