@@ -61,6 +61,17 @@ def test_an_admin_alone_takes_a_release_back_with_a_reason(area):
     taken, _ = area.desk("revoke", job.release, "--reason", "of the wrong year", person="dee")
     assert taken["state"] == "revoked"
     _until(lambda: "of the wrong year" in area.client("ada").job(job.id).comments)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "TRE_URL": area.url,
+        "TRE_TOKEN": area.tokens["ada"],
+        "TRE_HOME": str(area.root),
+    }
+    shown = subprocess.run([BIN / "tre", "jobs"], env=environment, capture_output=True, text=True, check=True).stdout
+    assert "unread notices: tre notices" in shown
+    notices, _ = area.desk("notices", "--read")
+    assert [n["told"] for n in notices if n["about"] == job.release] == ["revoked", "released"]
+    assert all(n.read for n in area.client("ada").notices())
 
 
 def test_an_exception_without_a_reason_is_not_sent():

@@ -345,7 +345,7 @@ def test_whatever_stands_in_an_output_or_a_finding_is_text(area, bo, case):
     for tag in re.findall(r"<[a-z][^<>]*>", text):
         assert not re.search(r"\son[a-z]+\s*=\s*[^&]", re.sub(r'"[^"]*"', '""', tag)), tag
     assert set(re.findall(r' (?:href|action|src)="([^"]*)"', text)) - {"data:,"} <= {
-        "#main", "/review/", "/review/exceptions", f"/review/requests/{case.release}/remarks",
+        "#main", "/review/", "/review/exceptions", "/review/notices", f"/review/requests/{case.release}/remarks",
         "/review/sign-out", f"/review/requests/{case.release}/notebook",
         f"/review/requests/{case.release}/vote", *(f"#output-{n}" for n in range(1, 5)),
         *re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]*", text),

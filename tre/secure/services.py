@@ -45,6 +45,7 @@ from tre.secure.database import Database, tables
 from tre.secure.jobs import block_store, ended, runner
 from tre.secure.jobs.block_store import AUTO
 from tre.secure.jobs.queue import Queue
+from tre.secure.notices import Notices
 from tre.secure.settings import AreaFolder
 
 # Loaded when first needed: an admin's command need not wait for the engines of a gateway.
@@ -96,6 +97,7 @@ class Services:
         self.wake: Callable[[], None] = lambda: None
         self.queue = Queue(context)
         self.registry = Registry(context)
+        self.notices = Notices(context)
 
     @cached_property
     def planner(self) -> Planner:

@@ -21,6 +21,7 @@ from tre.gateway.pages.sessions import HOURS, Session, Sessions
 from tre.messages import ReviewInfo, Vote
 from tre.rules import page
 from tre.rules.disclosure.finding import Finding, Verdict, worst
+from tre.rules.notices import Seen, words
 from tre.rules.policy import Role
 from tre.rules.schema import Closed
 from tre.rules.voting import Reason, Remark
@@ -78,19 +79,20 @@ def problem(request: Request, error: TreError, status: int) -> Response:
     """A refusal as a page; without a session, the way to the sign-in."""
     if error.code == "session_missing":
         return RedirectResponse(SIGN_IN, 303)
-    values: dict[str, Any] = {"me": None, "mark": ""}
+    values: dict[str, Any] = {"me": None, "mark": "", "unread": 0}
     sessions: Sessions = request.app.state.sessions
     session = sessions.find(request.cookies.get(COOKIE, ""))
     if session is not None:
-        values = {"me": {"name": session.person, "role": ""}, "mark": session.mark}
+        values |= {"me": {"name": session.person, "role": ""}, "mark": session.mark}
     return render.page("problem.html", status=status, problem=error, **values)
 
 
-def router(services: Services) -> APIRouter:  # noqa: C901  # one short function a route
+def router(services: Services) -> APIRouter:  # noqa: C901, PLR0915  # one short function a route
     pages = APIRouter(prefix=ROOT, include_in_schema=False, default_response_class=HTMLResponse)
 
     def common(session: Session) -> dict[str, Any]:
-        return {"me": services.me(session.person), "mark": session.mark}
+        unread = services.notices.unread(session.person)
+        return {"me": services.me(session.person), "mark": session.mark, "unread": unread}
 
     @pages.get("")
     def bare() -> Response:
@@ -164,6 +166,20 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
         size = {"width": budgets.WIDTH, "height": budgets.HEIGHT}
         return render.page("budgets.html", found=found, **size, **common(session))
 
+    @pages.get("/notices")
+    def notices(session: Signed) -> Response:
+        services.checking(session.person, Role.ADMIN)
+        found = [(n, words(n.told, exception=n.exception)) for n in services.notices.of(session.person)]
+        unread = [n.id for n, _ in found if not n.read]
+        return render.page("notices.html", found=found, ids=unread, **common(session))
+
+    @pages.post("/notices")
+    def notices_read(session: Signed, form: Marked) -> Response:
+        services.checking(session.person, Role.ADMIN)
+        seen = _read(Seen, {"notices": form.get("notices", "").split()})
+        services.notices.read(session.person, seen.notices)
+        return RedirectResponse(f"{ROOT}/notices", 303)
+
     @pages.get("/exceptions")
     def exceptions(session: Signed) -> Response:
         services.checking(session.person)
@@ -190,7 +206,7 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
     return pages
 
 
-def _read(shape: type[Shape], fields: Mapping[str, str | None]) -> Shape:
+def _read(shape: type[Shape], fields: Mapping[str, Any]) -> Shape:
     try:
         return shape.model_validate(fields)
     except ValidationError:

@@ -21,7 +21,7 @@ from tre.rules import notebook as notebooks
 from tre.rules.canonical import digest
 from tre.rules.lifecycle import Actor, Job, Release
 from tre.rules.policy import Policies
-from tre.secure import audit, discussion, ledger, ticks
+from tre.secure import audit, discussion, ledger, notices, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -214,9 +214,10 @@ class Queue:
         )
 
     def publish(self, connection: sa.Connection, job: str, stage: Stage, *, at_once: bool = False) -> None:
-        """Let the desk see `stage` from the next tick on (at once for what depends on the twin alone)."""
+        """Let the desk see `stage`, and its researcher be told, from the next tick on (at once for what depends on the twin alone)."""
         from_ = math.floor(self.context.seconds()) if at_once else ticks.following(self.context, connection)
         connection.execute(tables.published.insert().values(job=job, stage=stage, visible_from=from_))
+        notices.published(self.context, connection, job, stage, from_)
 
     def visible(self, connection: sa.Connection, job: str) -> tuple[Stage, int]:
         """What the desk may see now: (stage, since when)."""

@@ -19,9 +19,9 @@ from tre.rules.balances import Cost
 from tre.rules.canonical import digest_bytes
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Actor, Release
-from tre.rules.policy import Policies
+from tre.rules.policy import Policies, Role
 from tre.rules.voting import DecisionKind, Exceptional, Remark, decision
-from tre.secure import audit, budgets, discussion, ledger, ticks
+from tre.secure import audit, budgets, discussion, ledger, notices, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -30,7 +30,7 @@ from tre.secure.jobs.queue import Queue
 from tre.secure.release import earlier, executed, outputs
 
 OPEN = (Release.IN_REVIEW, Release.PARTIALLY_REVIEWED)
-t = tables.releases
+t, j = tables.releases, tables.jobs
 
 
 def move(
@@ -42,6 +42,22 @@ def move(
     transition = lifecycle.step(lifecycle.RELEASE, before, after, who)
     connection.execute(t.update().where(t.c.id == release).values(state=after, **values))
     audit.record(connection, at=context.now(), person=person, event=transition.event, subject=release)
+    if after is Release.IN_REVIEW:
+        found = row(connection, release)
+        notices.waits(context, connection, str(found.job), _checkers(context, connection, found))
+
+
+def _checkers(context: Context, connection: sa.Connection, found: sa.Row[Any]) -> list[str]:
+    """Those who may vote on it."""
+    plan = Plan.model_validate_json(connection.execute(sa.select(j.c.plan).where(j.c.id == found.job)).scalar_one())
+    now, then = policy_files.current(connection), policy_files.by_digest(connection, plan.policy)
+    return [
+        name
+        for name, person in now.people.items()
+        if person.role is Role.CHECKER
+        and person.accredited_until >= context.today()
+        and all(permissions.independent(p, name, found.person, found.project) for p in (now, then))
+    ]
 
 
 def row(connection: sa.Connection, release: str) -> sa.Row[Any]:
