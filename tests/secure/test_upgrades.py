@@ -30,3 +30,18 @@ def test_its_jobs_and_votes_are_there_and_its_notebooks_have_no_name(before):
         assert connection.execute(sa.text("SELECT id, name FROM jobs")).all() == [("job-1", None)]
         assert connection.execute(sa.text("SELECT person FROM votes")).scalars().all() == ["bo"]
         assert connection.execute(sa.text("SELECT count(*) FROM notices")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("table", ["votes", "remarks", "exceptions", "revocations"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET at = 'later'", "DELETE FROM {}"])
+def test_what_people_said_is_only_added_to(before, table, statement):
+    row = {
+        "remarks": "(id, release, person, audience, text, at) VALUES (1, 'rel-1', 'bo', 'checkers', 'x', 'then')",
+        "exceptions": "(release, output, reason, at) VALUES ('rel-1', 't', 'x', 'then')",
+        "revocations": "(id, release, person, reason, at) VALUES (1, 'rel-1', 'bo', 'x', 'then')",
+    }
+    with before.write() as connection:
+        if table in row:
+            connection.execute(sa.text(f"INSERT INTO {table} {row[table]}"))
+    with pytest.raises(sa.exc.IntegrityError, match="only added to"), before.write() as connection:
+        connection.execute(sa.text(statement.format(table)))
