@@ -14,7 +14,7 @@ from typing import Any
 from tre.errors import RequestError
 from tre.rules.accounting import epsilon_of, rho_of
 from tre.rules.forecast import SPAN_DAYS, Charged, Point, left_over, what_if
-from tre.rules.ledger import COUNTS
+from tre.rules.ledger import COUNTS, rounded_down
 
 STEPS, WIDTH, HEIGHT = 60, 480, 80
 # Of the slider; the budget in force is in its middle. No policy may say more than the most.
@@ -81,15 +81,20 @@ def wish(population: Mapping[str, Any], chosen: str | None) -> Wish:
     if found.over_units:
         words = f"epsilon {population['used_epsilon']:.3f} is used already: nothing more would fit"
     elif found.more is None:
-        words = f"epsilon {epsilon_of(found.left_units, delta):.3f} would still fit; no request was charged within {SPAN_DAYS} days"
+        words = f"epsilon {_fits(found.left_units, delta):.3f} would still fit; no request was charged within {SPAN_DAYS} days"
     else:
         like = "the one request" if found.requests == 1 else f"the {found.requests} requests"
         words = (
-            f"epsilon {epsilon_of(found.left_units, delta):.3f} would still fit: {found.more:,} more at the mean price of "
+            f"epsilon {_fits(found.left_units, delta):.3f} would still fit: {found.more:,} more at the mean price of "
             f"{like} of the last {SPAN_DAYS} days"
         )
-    steps = tuple((s.on, epsilon_of(s.left_units, delta)) for s in found.steps)
+    steps = tuple((s.on, _fits(s.left_units, delta)) for s in found.steps)
     return Wish(notch, min(MOST, 2 * limit), notch, epsilon, words, steps)
+
+
+def _fits(units: int, delta: float) -> float:
+    """As accounts tell it."""
+    return rounded_down(epsilon_of(units, delta), units, delta)
 
 
 def _number(text: str) -> float:
