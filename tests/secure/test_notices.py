@@ -1,12 +1,20 @@
 """Notices: who is told what and from when on, that nobody reads another's, and e-mail by a real SMTP server."""
 
 import socket
+import ssl
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 
 import pytest
 import sqlalchemy as sa
 import yaml
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from tests.journey.conftest import notebook, policies, write_policies
 from tests.secure.test_executed import Case
@@ -193,12 +201,17 @@ def inbox():
 
 @pytest.fixture
 def server(inbox):
-    with socket.create_server(("127.0.0.1", 0)) as free:  # the controller wants to be told a port
-        port = free.getsockname()[1]
-    made = Controller(inbox, hostname="127.0.0.1", port=port)
-    made.start()
+    made = _controller(inbox)
     yield made
     made.stop()
+
+
+def _controller(inbox, **options):
+    with socket.create_server(("127.0.0.1", 0)) as free:  # it wants to be told a port
+        port = free.getsockname()[1]
+    made = Controller(inbox, hostname="127.0.0.1", port=port, **options)
+    made.start()
+    return made
 
 
 def _mail_by(services, server, **more):
@@ -297,6 +310,53 @@ def test_a_server_that_offers_no_encryption_is_told_nothing_where_it_is_wanted(
     assert Post(services.context).step() == 0
     assert len(_outbox(services)) == 2
     assert inbox.mails == []
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Of 127.0.0.1, by nobody but itself: (its file with the key, for a server)"""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "mail.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + made.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize(("trusted", "password", "sent"), [(True, "right", 2), (False, "right", 0), (True, "wrong", 0)])
+def test_mail_goes_encrypted_to_a_server_that_is_who_it_says_and_lets_us_in(
+    services, tmp_path, clock, inbox, certificate, monkeypatch, trusted, password, sent
+):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+
+    def asked(server, session, envelope, mechanism, login):
+        return AuthResult(success=(login.login, login.password) == (b"tre", b"right"))
+
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    options = {"tls_context": tls, "require_starttls": True, "auth_required": True, "authenticator": asked}
+    server = _controller(inbox, **options)
+    try:
+        _mail_by(services, server, starttls=True, user="tre", password=password)
+        Case(services, tmp_path, content=notebook("1").encode()).end().in_review()
+        clock.wait()
+        assert Post(services.context).step() == sent
+        assert (len(inbox.mails), len(_outbox(services))) == (sent, 2 - sent)
+    finally:
+        server.stop()
 
 
 def test_without_a_server_nothing_is_put_into_the_outbox(services, case, clock):
