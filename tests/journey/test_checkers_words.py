@@ -1,12 +1,15 @@
 """What checkers and researchers say to each other, by the commands they type: an exception asked for, discussed, granted and
-listed, and the release taken back in the end."""
+listed, and the release taken back in the end; and what they are told of it."""
 
 import subprocess
 import time
 
 import pytest
+import yaml
 
-from .conftest import BIN, notebook, until
+from tests.mail import Inbox, controller
+
+from .conftest import BIN, notebook, policies, until, write_policies
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +75,26 @@ def test_an_admin_alone_takes_a_release_back_with_a_reason(area):
     notices, _ = area.desk("notices", "--read")
     assert [n["told"] for n in notices if n["about"] == job.release] == ["revoked", "released"]
     assert all(n.read for n in area.client("ada").notices())
+
+
+def test_the_areas_own_worker_sends_the_mail(area, tmp_path):
+    files = policies()
+    files["people.yaml"]["people"]["ada"]["email"] = "ada@example.org"
+    inbox = Inbox()
+    server = controller(inbox)
+    try:
+        services = area.services()
+        services.apply(write_policies(tmp_path / "policies", files), dry_run=False)
+        services.close()
+        mail = {"host": "127.0.0.1", "port": server.port, "starttls": False, "from": "area@example.org"}
+        (area.root / "area" / "settings.yaml").write_text(yaml.safe_dump({"mail": mail}))
+        ask = "import tre\ntre.dataset('toy').release('mailed', epsilon=0.1, n=tre.count())"
+        job = area.finish(area.confirm(area.submit(notebook(ask))))
+        _until(lambda: any(f"Subject: {job.release}: released" in text for _, text in inbox.mails))
+        assert {address for to, _ in inbox.mails for address in to} == {"ada@example.org"}
+    finally:
+        (area.root / "area" / "settings.yaml").unlink()
+        server.stop()
 
 
 def test_an_exception_without_a_reason_is_not_sent():

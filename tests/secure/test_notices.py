@@ -1,6 +1,5 @@
 """Notices: who is told what and from when on, that nobody reads another's, and e-mail by a real SMTP server."""
 
-import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -8,7 +7,6 @@ from ipaddress import IPv4Address
 import pytest
 import sqlalchemy as sa
 import yaml
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.journey.conftest import notebook, policies, write_policies
+from tests.mail import Inbox, controller
 from tests.secure.test_executed import Case
 from tests.secure.test_review_pages import Checker, Http
 from tre.errors import PolicyError
@@ -177,23 +176,6 @@ def test_a_page_lists_them_and_its_form_marks_them(services, case, clock):
 # By e-mail
 
 
-class Inbox:
-    """What a real SMTP server takes; `says`: its answer to a recipient, where that is no yes."""
-
-    def __init__(self):
-        self.mails, self.says = [], {}
-
-    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: ARG002, N802
-        if address in self.says:
-            return self.says[address]
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server, session, envelope):  # noqa: ARG002, N802
-        self.mails.append((envelope.rcpt_tos, envelope.content.decode()))
-        return "250 OK"
-
-
 @pytest.fixture
 def inbox():
     return Inbox()
@@ -201,17 +183,9 @@ def inbox():
 
 @pytest.fixture
 def server(inbox):
-    made = _controller(inbox)
+    made = controller(inbox)
     yield made
     made.stop()
-
-
-def _controller(inbox, **options):
-    with socket.create_server(("127.0.0.1", 0)) as free:  # it wants to be told a port
-        port = free.getsockname()[1]
-    made = Controller(inbox, hostname="127.0.0.1", port=port, **options)
-    made.start()
-    return made
 
 
 def _mail_by(services, server, **more):
@@ -348,7 +322,7 @@ def test_mail_goes_encrypted_to_a_server_that_is_who_it_says_and_lets_us_in(
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     options = {"tls_context": tls, "require_starttls": True, "auth_required": True, "authenticator": asked}
-    server = _controller(inbox, **options)
+    server = controller(inbox, **options)
     try:
         _mail_by(services, server, starttls=True, user="tre", password=password)
         Case(services, tmp_path, content=notebook("1").encode()).end().in_review()
