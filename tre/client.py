@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -10,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from tre.errors import Conflict, NotAllowed, NotFound, RequestError, TreError, Unreachable
 from tre.messages import (
-    Balance,
     Confirmation,
     DatasetInfo,
     JobView,
@@ -21,7 +20,9 @@ from tre.messages import (
     Submission,
     Vote,
 )
+from tre.rules.balances import Balance
 from tre.rules.lifecycle import Release
+from tre.rules.notices import Notice, Seen
 from tre.rules.voting import Exceptional, Reason, Remark
 
 _BY_STATUS = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Conflict, 422: RequestError}
@@ -43,6 +44,15 @@ class Client:
 
     def receipt_key(self) -> str:
         return str(self._json("GET", "/v1/receipt-key")["key"])
+
+    def notices(self) -> list[Notice]:
+        """One's own, newest first."""
+        return TypeAdapter(list[Notice]).validate_python(self._json("GET", "/v1/notices"))
+
+    def read_notices(self, names: Iterable[str]) -> int:
+        """Mark them as read; returns how many are unread after it."""
+        body = Seen(notices=tuple(names)).model_dump(mode="json")
+        return int(self._json("POST", "/v1/notices/read", body)["unread"])
 
     def datasets(self) -> list[DatasetInfo]:
         return TypeAdapter(list[DatasetInfo]).validate_python(self._json("GET", "/v1/datasets"))

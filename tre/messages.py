@@ -14,8 +14,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tre.errors import RequestError
+from tre.rules.balances import Cost
+from tre.rules.changes import Changes
 from tre.rules.disclosure.finding import Finding, Findings
-from tre.rules.ledger import AccountKind
 from tre.rules.policy import Disclosure, Measure
 from tre.rules.schema import Closed, Identifier, SyntheticLabel, TableSchema
 from tre.rules.told import RunEnd
@@ -304,41 +305,6 @@ class Stage(StrEnum):
         return self not in (Stage.REHEARSING, Stage.PLANNED, Stage.IN_PROGRESS, Stage.IN_REVIEW)
 
 
-class Balance(Closed):
-    """An account: (epsilon, delta) for people, exact units for machines. `left_epsilon` is the loss still coverable.
-
-    With delta 0 the units are of pure epsilon. `…_delta_units`, of 10^-15, are for group keys found in data.
-    """
-
-    account: str
-    kind: AccountKind
-    delta: float
-    limit_units: int
-    used_units: int
-    left_units: int
-    limit_epsilon: float
-    used_epsilon: float
-    left_epsilon: float
-    limit_delta_units: int = 0
-    used_delta_units: int = 0
-    left_delta_units: int = 0
-
-
-class Cost(Closed):
-    """What a plan costs one population, beside what its accounts have left: as a share of that, and how many plans of this
-    price fit in it. `keys_delta` is for group keys found in data."""
-
-    population: str
-    rho_units: int
-    epsilon: float
-    delta: float
-    left_epsilon: float
-    share_of_left: float | None = None
-    fits_times: int | None = None
-    keys_delta: float = 0.0
-    affordable: bool
-
-
 class Progress(Closed):
     """How many code cells of a rehearsal have been run. Of a run on real rows there is none."""
 
@@ -369,10 +335,12 @@ class JobView(Closed):
 
 
 class Submission(Closed):
-    """`blocks`: into how many blocks people are to be put, for estimates; "auto": as many as they need."""
+    """`blocks`: into how many blocks people are to be put, for estimates; "auto": as many as they need. `name`: what the
+    notebook is called at the desk, by which checkers are shown what changed since the one of that name before."""
 
     project: Identifier
     notebook: str
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     blocks: Annotated[int, Field(ge=2, le=10_000)] | Literal["auto"] | None = None
 
@@ -430,6 +398,7 @@ class ReviewInfo(Closed):
     costs: tuple[Cost, ...] = ()
     comments: tuple[str, ...]
     remarks: tuple[Said, ...] = ()
+    changes: Changes | None = None
 
 
 class Me(Closed):

@@ -14,7 +14,7 @@ from functools import wraps
 from typing import Any
 
 import click
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -90,6 +90,11 @@ def run(group: click.Group) -> None:
         click.echo(f"error [extra_missing]: {error.name} is not installed: this needs the secure side", err=True)
         click.echo('next step: pip install "tre[secure]"', err=True)
         sys.exit(1)
+    except ValidationError as error:  # what was typed does not fit the shape that is sent: its value is not repeated
+        first = error.errors()[0]
+        click.echo(f"error [request_malformed]: {'.'.join(map(str, first['loc']))}: {first['msg']}", err=True)
+        click.echo("next step: see --help", err=True)
+        sys.exit(3)
     except (OSError, UnicodeError, json.JSONDecodeError) as error:
         place = getattr(error, "filename", None)
         what = (

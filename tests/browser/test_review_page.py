@@ -169,7 +169,12 @@ def test_an_admin_reads_the_budgets(area, waiting, browsers, axe):
     assert page.find("svg polyline")
     assert "is left, first charged on" in page.ask("document.querySelector('main').textContent")
     _check(page, axe)
-    _picture(page, "budgets", 760)
+    _picture(page, "budgets", 1060)
+    page.tab_to("input[type=range]")
+    page.press("ArrowDown")
+    page.tab_to("main form button")
+    page.turn(lambda: page.press("Enter"))
+    assert "With epsilon 38 for all time" in page.ask("document.querySelector('main').textContent")
     page.close()
 
 

@@ -68,3 +68,28 @@ def test_what_is_to_be_decided_on_is_on_the_screen():
     show.review(Console(file=out, width=200), _info(outputs=(output,)), {"t": b"site,n\nA\x1b[8m,12\n"})
     assert "12" in out.getvalue()
     assert "\x1b[8m" not in out.getvalue()
+
+
+@pytest.mark.parametrize("trick", [*TRICKS, "[red]x[/red]"])
+def test_what_changed_is_told_before_the_outputs_and_acts_on_nothing(trick):
+    from tre.rules.changes import Change, Changes, Kind
+
+    changed = Change(kind=Kind.CHANGED, name=f"t{trick}", parts=("context",))
+    found = Changes(
+        earlier="rel-0", state="returned", submitted="yesterday", said=(f"which year? {trick}",), source=f"-1{trick}\n+2",
+        parameters=(changed,), data=(), statistics=(), outputs=(changed,),
+    )  # fmt: skip
+    text = _shown(_info(changes=found))
+    assert text.index("since rel-0 (yesterday, returned)") < text.index("The submitted notebook")
+    assert text.count("changed: t") == 2
+    assert f"-1{visible(trick)}\n+2" in text
+    assert trick in text if trick == "[red]x[/red]" else trick not in text
+
+
+@pytest.mark.parametrize(("source", "said"), [("", "the notebook is the same"), (None, "too many lines")])
+def test_sources_that_are_the_same_or_too_long_are_said_to_be(source, said):
+    from tre.rules.changes import Changes
+
+    none = dict.fromkeys(("parameters", "data", "statistics", "outputs", "said"), ())
+    changes = Changes(earlier="rel-0", state="released", submitted="yesterday", source=source, **none)
+    assert said in _shown(_info(changes=changes))

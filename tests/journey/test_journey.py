@@ -196,7 +196,7 @@ def test_help_has_an_example_everywhere():
     for program, names in (
         (
             "tre",
-            "login datasets twin rehearse submit confirm withdraw jobs job budget releases fetch verify reviews review",
+            "login datasets twin rehearse submit confirm withdraw jobs job budget releases fetch verify reviews review revoke notices",
         ),
         ("tre-admin", "init apply ingest twin token budget serve"),
     ):

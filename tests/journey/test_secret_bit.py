@@ -70,7 +70,7 @@ def _seen(area, view):
     client = area.client("ada")
     answers = {}
     for path in (
-        "/v1/me", "/v1/datasets", "/v1/jobs", f"/v1/jobs/{view.id}", "/v1/projects/visits/budget", "/v1/releases",
+        "/v1/me", "/v1/datasets", "/v1/jobs", "/v1/notices", f"/v1/jobs/{view.id}", "/v1/projects/visits/budget", "/v1/releases",
         f"/v1/releases/{view.release}/bundle", f"/v1/reviews/{view.release}", "/v1/reviews",
     ):  # fmt: skip
         response = client._http.get(path)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tre.rules.forecast import Charged, Point, burn_down, forecast, left_over
+from tre.rules.forecast import SPANS, Charged, Point, Step, burn_down, forecast, left_over, what_if
 
 TODAY = date(2030, 6, 30)
 
@@ -76,3 +76,29 @@ def test_more_left_never_runs_out_sooner_and_totals_only_rise(charges, left):
 )
 def test_what_was_left_over_time(charges, limit, shares):
     assert left_over(burn_down(_ago(*charges)), limit, TODAY, 3) == shares
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "requests", "more", "left"),
+    [
+        (100, 40, [], None, []),
+        (100, 40, [(31, 20)], None, []),  # longer ago than what counts as of late
+        (100, 40, [(0, 20), (29, 10)], 4, [30, 0]),
+        (100, 40, [(0, 7)], 8, [53, 46, 39, 32, 25, 18, 11, 4, 0]),
+        (100, 100, [(0, 20)], 0, [0]),
+        (100, 120, [(0, 20)], 0, [0]),
+        (10**6, 0, [(0, 1)], 10**6, [10**6 - i for i in range(1, SPANS + 1)]),
+        (100, 0, [(0, 0)], None, []),  # replayed: it was charged nothing
+    ],
+)
+def test_another_limit_is_told_by_how_many_requests_like_the_last_ones_fit(limit, used, requests, more, left):
+    found = what_if(limit, used, _ago(*requests), TODAY)
+    assert (found.left_units, found.over_units) == (max(0, limit - used), max(0, used - limit))
+    assert found.more == more
+    assert found.steps == tuple(Step(TODAY + timedelta(days=30 * i), units) for i, units in enumerate(left, 1))
+
+
+@given(st.integers(0, 10**15), st.integers(0, 10**15), st.lists(st.integers(1, 10**12), min_size=1, max_size=20))
+def test_so_many_more_requests_of_the_mean_price_fit_and_one_more_does_not(limit, used, units):
+    found = what_if(limit, used, _ago(*((0, u) for u in units)), TODAY)
+    assert found.more * sum(units) <= found.left_units * len(units) < (found.more + 1) * sum(units)

@@ -114,7 +114,7 @@ def test_a_null_character_is_kept_as_the_same_sign_by_both(tmp_path, database):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["ledger", "audit", "raises"])
+@pytest.mark.parametrize("table", ["ledger", "audit", "raises", "votes", "remarks", "exceptions", "revocations"])
 def test_a_server_empties_no_table_of_record_at_one_stroke(tmp_path, postgresql, table):
     made = _database(tmp_path, postgresql.new())
     with pytest.raises(sa.exc.IntegrityError, match="nothing is deleted"), made.write() as writer:

@@ -49,18 +49,31 @@ def services(tmp_path):
 class Case:
     """One job, walked to a state by the real steps; its sandbox is what the test says it left."""
 
-    def __init__(self, services, tmp_path, *, run=True, automatic=False, parameters=None):
+    def __init__(
+        self,
+        services,
+        tmp_path,
+        *,
+        run=True,
+        automatic=False,
+        parameters=None,
+        content=SUBMITTED,
+        name=None,
+        context="c",
+    ):
         self.services, self.queue = services, services.queue
         self.claims = Claims(services.context, services.queue, "worker")
         self.outbox = tmp_path / "outbox"
         self.outbox.mkdir(exist_ok=True)
         with services.context.database.read() as connection:
             self.policies = policy_files.current(connection)
-        self.job = self.queue.submit(person="ada", project="visits", content=SUBMITTED, parameters=parameters or {})
+        self.job = self.queue.submit(
+            person="ada", project="visits", content=content, parameters=parameters or {}, name=name
+        )
         self.plan = Plan(
             project="visits", person="ada", notebook=self._notebook(), parameters=parameters or {}, datasets={},
             policy=policy_files.policy_digest(self.policies), requests=(), costs={}, automatic=automatic, run=run,
-            outputs=(PlannedOutput(name="t", kind=OutputKind.TEXT, context="c"),) if run else (),
+            outputs=(PlannedOutput(name="t", kind=OutputKind.TEXT, context=context),) if run else (),
         )  # fmt: skip
         _, lease = self.claims.rehearsal()
         self.queue.planned(lease, self.plan)

@@ -1,7 +1,6 @@
 """The queue: fair, within limits, nothing twice, nothing lost; whoever was overtaken finishes nothing."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -17,8 +15,7 @@ import sqlalchemy as sa
 from tests.journey.conftest import policies, write_policies
 from tre.errors import Conflict
 from tre.rules.lifecycle import Job
-from tre.secure import database
-from tre.secure.database import tables
+from tre.secure.database import Database, tables
 from tre.secure.jobs import leases
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.leases import Kind, Presence
@@ -29,7 +26,7 @@ from tre.secure.jobs.worker import Worker
 from tre.secure.services import create, open_area
 
 AT = "2026-01-01T00:00:00Z"
-VERSIONS = Path(database.__file__).with_name("migrations") / "versions"
+TRIGGERS = sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
 
 
 class Clock:
@@ -262,10 +259,25 @@ def _need(context, lease):
         leases.need(connection, lease)
 
 
-def _made_since(version):
-    """The tables that later migrations make, the last first."""
-    later = [p for p in sorted(VERSIONS.glob("0*.py")) if p.name[:4] > version]
-    return [t for p in reversed(later) for t in reversed(re.findall(r'create_table\(\s*"(\w+)"', p.read_text()))]
+def _take_back(connection, folder, version):
+    """Whatever of the schema (SQLite's) a database of that version has not."""
+    early = Database(folder / "early.db")
+    early.migrate(version)
+    with early.read() as old:
+        tables_then = {
+            t: {c["name"] for c in sa.inspect(old).get_columns(t)} for t in sa.inspect(old).get_table_names()
+        }
+        triggers_then = set(old.execute(TRIGGERS).scalars())
+    early.close()
+    for trigger in set(connection.execute(TRIGGERS).scalars()) - triggers_then:
+        connection.execute(sa.text(f"DROP TRIGGER {trigger}"))
+    for table in reversed(tables.metadata.sorted_tables):
+        if table.name not in tables_then:
+            connection.execute(sa.text(f"DROP TABLE {table.name}"))
+            continue
+        for column in {c.name for c in table.columns} - tables_then[table.name]:
+            connection.execute(sa.text(f"ALTER TABLE {table.name} DROP COLUMN {column}"))
+    connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{version}'"))
 
 
 def test_an_area_of_the_version_before_gets_its_leases(tmp_path):
@@ -274,9 +286,7 @@ def test_an_area_of_the_version_before_gets_its_leases(tmp_path):
     services.apply(write_policies(tmp_path / "policies", policies()), dry_run=False)
     _jobs(services.context, Job.RUNNING, visits=1)
     with services.context.database.write() as connection:
-        for table in _made_since("0004"):
-            connection.execute(sa.text(f"DROP TABLE {table}"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
+        _take_back(connection, tmp_path, "0004")
     services.close()
     services = open_area(tmp_path / "area")
     _claims(services.context).recover()

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -19,9 +20,12 @@ from tre.gateway.pages import render
 from tre.gateway.pages.routes import age
 from tre.gateway.pages.sessions import MOST, PAUSE, SECONDS, Sessions
 from tre.messages import OutputKind, ReviewOutput
+from tre.rules.accounting import rho_of
 from tre.rules.canonical import digest_bytes
 from tre.rules.disclosure.finding import Earlier, Finding, Mitigation, Place, Rule, Verdict
 from tre.rules.lifecycle import Release
+from tre.secure import ledger
+from tre.secure import policies as policy_files
 from tre.secure.database import tables
 from tre.secure.services import create
 
@@ -151,6 +155,45 @@ def test_an_admin_sees_budgets_and_no_request_and_a_checker_no_budgets(area, app
     assert bo.get("budgets").status_code == 403
 
 
+def _charge(services, case, epsilon):
+    wish = ledger.Reservation(
+        population="toy-people", project="visits", purpose="release", request_digest="d" * 64, dataset_version="v",
+        release=case.release, position=0, rho_units=rho_of(epsilon, 1e-6),
+    )  # fmt: skip
+    with services.context.database.write() as connection:
+        ledger.reserve(connection, policy_files.current(connection), [wish], at=services.context.now())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({}, "With epsilon 40 for all time, epsilon 39."),
+        ({"population": "toy-people", "epsilon": "10"}, "at the mean price of the one request of the last 30 days"),
+        ({"population": "toy-people", "epsilon": "2"}, "nothing more would fit"),
+        ({"population": "others", "epsilon": "10"}, "With epsilon 40 for all time"),
+    ],
+)
+def test_an_admin_sees_what_another_budget_would_change_and_changes_none(area, app, case, chosen, said):
+    dee = Checker(area, app, "dee")
+    dee.sign_in()
+    assert "no request was charged within 30 days" in dee.get("budgets").text
+    _charge(area, case, 5.0)
+    before = area.budgets()
+    page = dee.get(f"budgets?{urlencode(chosen)}")
+    assert said in page.text
+    assert '<input type="range"' in page.text
+    assert "<script" not in page.text
+    assert area.budgets() == before
+
+
+@pytest.mark.parametrize("epsilon", ["", "nan", "inf", "-1", "0", "101", "<b>"])
+def test_what_can_be_no_budget_is_refused_without_its_text(area, app, epsilon):
+    dee = Checker(area, app, "dee")
+    dee.sign_in()
+    answer = dee.get(f"budgets?{urlencode({'population': 'toy-people', 'epsilon': epsilon})}")
+    assert (answer.status_code, "That is no budget." in answer.text, "<b>" in answer.text) == (422, True, False)
+
+
 def test_only_an_accredited_checkers_or_admins_token_begins_a_session(area, app):
     for person in ("ada", "eve"):
         answer = Checker(area, app, person).sign_in()
@@ -174,18 +217,18 @@ def test_the_cookie_is_for_the_pages_of_this_host_alone_and_names_nothing_that_i
 def test_a_session_ends_at_sign_out_after_a_pause_and_after_its_time():
     now = [1000.0]
     sessions = Sessions(lambda: now[0])
-    first = sessions.begin("bo")
+    first = sessions.begin("bo", "t")
     now[0] += PAUSE - 1
     assert sessions.find(first).person == "bo"
     now[0] += PAUSE
     assert sessions.find(first) is None
-    long, begun = sessions.begin("bo"), now[0]
+    long, begun = sessions.begin("bo", "t"), now[0]
     while now[0] + PAUSE / 2 < begun + SECONDS:
         assert sessions.find(long)
         now[0] += PAUSE / 2
     now[0] = begun + SECONDS
     assert sessions.find(long) is None
-    many = [sessions.begin("bo") for _ in range(MOST + 2)]
+    many = [sessions.begin("bo", "t") for _ in range(MOST + 2)]
     assert [sessions.find(s) is None for s in many] == [True] * 2 + [False] * MOST
     sessions.end(many[-1])
     assert sessions.find(many[-1]) is None
@@ -302,7 +345,7 @@ def test_whatever_stands_in_an_output_or_a_finding_is_text(area, bo, case):
     for tag in re.findall(r"<[a-z][^<>]*>", text):
         assert not re.search(r"\son[a-z]+\s*=\s*[^&]", re.sub(r'"[^"]*"', '""', tag)), tag
     assert set(re.findall(r' (?:href|action|src)="([^"]*)"', text)) - {"data:,"} <= {
-        "#main", "/review/", "/review/exceptions", f"/review/requests/{case.release}/remarks",
+        "#main", "/review/", "/review/exceptions", "/review/notices", f"/review/requests/{case.release}/remarks",
         "/review/sign-out", f"/review/requests/{case.release}/notebook",
         f"/review/requests/{case.release}/vote", *(f"#output-{n}" for n in range(1, 5)),
         *re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]*", text),

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from tre import terminal
-from tre.desk import checking, reviewing
+from tre.desk import checking, notices, reviewing
 from tre.errors import Conflict, NotebookError, NotFound, RequestError, TreError
 from tre.messages import JobView, Stage, Submission
 from tre.terminal import json_option, table
@@ -134,7 +134,13 @@ def _submission(
     given = _parameters(parameters)
     rules.check_parameters(rules.check(content), given)
     try:
-        return Submission(project=project, notebook=content.decode(), parameters=given, blocks=_blocks(blocks))
+        return Submission(
+            project=project,
+            notebook=content.decode(),
+            name=notebook.name[-200:],
+            parameters=given,
+            blocks=_blocks(blocks),
+        )
     except ValueError:
         raise NotFound("project_unknown", "That is no project's name.", "Yours are in: tre login, tre budget") from None
 
@@ -300,9 +306,11 @@ def jobs(show: Console) -> Any:
     """
     from tre.desk.show import SENTENCE
 
-    found = _client().jobs()
+    client = _client()
+    found = client.jobs()
     rows = [(j.id, j.project, j.submitted, SENTENCE[j.stage], j.release) for j in found]
     show.print(table("Jobs", ("id", "project", "submitted", "stage", "release"), rows))
+    notices.hint(show, client)
     return found
 
 
@@ -371,6 +379,7 @@ for command in (
     reviewing.reviews,
     reviewing.review,
     reviewing.revoke,
+    notices.notices,
     checking.fetch,
     checking.verify,
     checking.verify_head,

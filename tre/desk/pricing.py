@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from tre.messages import Balance, DatasetInfo
+from tre.messages import DatasetInfo
 from tre.rules.accounting import epsilon_of
+from tre.rules.balances import Balance
 from tre.statistics.table import Price
 
 

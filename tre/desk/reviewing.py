@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from tre.desk import notices
 from tre.desk.connect import needed
 from tre.desk.show import escape
 from tre.messages import Vote
@@ -56,7 +57,8 @@ def reviews(exceptions: bool, show: Console) -> Any:
         columns = ("asked", "request", "output", "datasets", "fails", "reason", "decision")
         show.print(table("Exceptions decided", columns, lines))
         return decided
-    found = needed().reviews()
+    client = needed()
+    found = client.reviews()
     rows = [
         (r.release, r.project, r.person, r.submitted, len(r.plan.requests) + len(r.plan.estimates), len(r.outputs))
         for r in found
@@ -64,6 +66,7 @@ def reviews(exceptions: bool, show: Console) -> Any:
     show.print(
         table("Waiting for your vote", ("release", "project", "from", "submitted", "statistics", "outputs"), rows)
     )
+    notices.hint(show, client)
     return found
 
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from rich import markup
 from rich.console import Console
 
-from tre.messages import Balance, Failure, JobView, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage
+from tre.messages import Failure, JobView, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage
 from tre.rules.accounting import delta_of
+from tre.rules.balances import Balance
+from tre.rules.changes import Changes
 from tre.rules.disclosure.finding import Finding, Verdict, worst
 from tre.rules.text import visible
 from tre.terminal import table
@@ -234,12 +236,33 @@ def _reviewed(console: Console, o: ReviewOutput, content: bytes | None) -> None:
             console.print(f"      with {escape(e.release or 'this request')}: {escape(e.output + groups)}")
 
 
+def _changes(console: Console, found: Changes) -> None:
+    """Since the notebook of this name was submitted before."""
+    console.print(f"\n[bold]What changed[/bold] since {found.earlier} ({found.submitted}, {found.state})")
+    for text in found.said:
+        console.print(f"  its researcher was told: {escape(text)}")
+    parts = {
+        "without noise": found.outputs,
+        "with noise": found.statistics,
+        "parameter": found.parameters,
+        "data": found.data,
+    }
+    for what, changed in parts.items():
+        for c in changed:
+            how = f" ({', '.join(c.parts)})" if c.parts else ""
+            console.print(f"  {what}, {c.kind.value}: {escape(c.name)}{escape(how)}")
+    lines = "  the notebooks differ in too many lines to show how" if found.source is None else found.source
+    console.print(escape(lines or "  the notebook is the same"), soft_wrap=True)
+
+
 def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | None = None) -> None:
     console.print(
         f"[bold]{info.release}[/bold] from {escape(info.person)}, project {escape(info.project)}, {info.submitted}: {info.state}"
     )
     if info.run is not None:
         console.print(f"The run on real rows: {info.run.value}")
+    if info.changes is not None:
+        _changes(console, info.changes)
     for o in info.outputs:
         _reviewed(console, o, (contents or {}).get(o.name))
     if info.plan.requests:

@@ -17,7 +17,6 @@ from typing import Protocol
 from tre.desk.store import Bundle, Store
 from tre.errors import NotFound, RequestError, TreError
 from tre.messages import (
-    Balance,
     DatasetInfo,
     Emitted,
     EmittedEstimate,
@@ -30,6 +29,7 @@ from tre.messages import (
     ReleasedOutput,
     World,
 )
+from tre.rules.balances import Balance
 from tre.statistics.blocks import Estimate
 from tre.statistics.declared import Declared
 from tre.statistics.request import Request

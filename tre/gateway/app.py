@@ -25,7 +25,6 @@ from tre.errors import NotAllowed, NotebookError, TreError
 from tre.gateway.pages import routes
 from tre.gateway.pages.sessions import Sessions
 from tre.messages import (
-    Balance,
     Confirmation,
     DatasetInfo,
     JobView,
@@ -38,7 +37,9 @@ from tre.messages import (
     Vote,
 )
 from tre.rules import page
+from tre.rules.balances import Balance
 from tre.rules.notebook import MAX_BYTES
+from tre.rules.notices import Notice, Seen
 from tre.rules.policy import Isolation, Role
 from tre.rules.voting import Exceptional, Reason, Remark
 from tre.secure.services import Services
@@ -132,6 +133,16 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
     @app.get("/v1/me")
     def me(who: Person) -> Me:
         return services.me(who)
+
+    @app.get("/v1/notices")
+    def notices(who: Person) -> list[Notice]:
+        """One's own, newest first."""
+        return services.notices.of(services.me(who).person)
+
+    @app.post("/v1/notices/read")
+    def notices_read(who: Person, seen: Seen) -> dict[str, int]:
+        """Mark these as read, so far as they are one's own; how many are unread after it."""
+        return {"unread": services.notices.read(services.me(who).person, seen.notices)}
 
     @app.get("/v1/datasets")
     def datasets(who: Person) -> list[DatasetInfo]:

@@ -3,6 +3,7 @@
 Guarantees: made of the receipt's statement, the policies in force and the names and sizes of the bundle's own files: nothing
 that was not released is in it, and no person but by the receipt's keyed identifier. All actions end at the release's
 moment: when they began, and when a checker voted, would tell when a run on real rows had ended.
+The main entity is the notebook itself, not a workflow crate as the profile wants: a notebook is what was submitted and run.
 Not done here: phases of a submitted crate (a notebook is submitted, not a crate), and who may rely on it: the receipt covers it.
 Sources: RO-Crate 1.2; Five Safes RO-Crate 0.4 (https://w3id.org/5s-crate/0.4).
 """

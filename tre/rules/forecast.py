@@ -1,4 +1,5 @@
-"""When a budget will have run out: its burn-down, the pace of spending, and the day that pace leads to.
+"""When a budget will have run out: its burn-down, the pace of spending, the day that pace leads to, and what another limit
+would change of it.
 
 Everything is in whole units of loss (rules.accounting), which add up from charge to charge as epsilons may not: a pace in
 units is a pace that a budget can be divided by. A forecast says what the past would lead to, and promises nothing.
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 RECENT_DAYS = 90
+# What another limit is told by: requests like those of so many days, and so many such spans ahead.
+SPAN_DAYS, SPANS = 30, 12
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,37 @@ def left_over(points: Sequence[Point], limit_units: int, today: date, width: int
     moments = [first + timedelta(days=round(days * i / (width - 1))) for i in range(width)]
     used = [max((p.used_units for p in points if p.on <= moment), default=0) for moment in moments]
     return [max(0.0, 1 - u / limit_units) if limit_units else 0.0 for u in used]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What would be left after so many more spans like the last one."""
+
+    on: date
+    left_units: int
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """Under another limit. `requests` were made within the last span, for `units`; so many `more` of their mean price would
+    still fit: None where there were none. `over_units`: what is used already beyond the limit."""
+
+    left_units: int
+    over_units: int
+    requests: int
+    units: int
+    more: int | None
+    steps: tuple[Step, ...]
+
+
+def what_if(limit_units: int, used_units: int, requests: Iterable[Charged], today: date) -> WhatIf:
+    """`requests`: each with all that it was charged. The steps end where nothing is left."""
+    left = max(0, limit_units - used_units)
+    recent = [r.units for r in requests if r.units and r.on > today - timedelta(days=SPAN_DAYS)]
+    units = sum(recent)
+    ahead = [Step(today + timedelta(days=SPAN_DAYS * i), max(0, left - units * i)) for i in range(1, SPANS + 1)]
+    ends = next((i for i, step in enumerate(ahead, 1) if not step.left_units), SPANS)
+    return WhatIf(
+        left_units=left, over_units=max(0, used_units - limit_units), requests=len(recent), units=units,
+        more=left * len(recent) // units if recent else None, steps=tuple(ahead[:ends]) if recent else (),
+    )  # fmt: skip

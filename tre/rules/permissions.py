@@ -57,10 +57,14 @@ def need_running(found: Project, today: date) -> None:
         )
 
 
+def independent(policies: Policies, checker: str, submitter: str, project_name: str) -> bool:
+    members = policies.projects[project_name].people if project_name in policies.projects else ()
+    return checker != submitter and checker not in members
+
+
 def need_independent(policies: Policies, checker: str, submitter: str, project_name: str) -> None:
     """A checker is neither the submitter nor in the submitter's project."""
-    members = policies.projects[project_name].people if project_name in policies.projects else ()
-    if checker == submitter or checker in members:
+    if not independent(policies, checker, submitter, project_name):
         raise NotAllowed(
             "not_independent", "Nobody reviews their own or their project's release.", "Leave it to another checker."
         )

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tre.rules.schema import Closed, Identifier, Name, TableSchema
+from tre.rules.schema import Address, Closed, Identifier, Name, TableSchema
 from tre.rules.told import FailureTold
 
 
@@ -265,6 +265,8 @@ class Person(Closed):
     role: Role
     accreditation: str = ""
     accredited_until: date
+    # Where notices are sent, if the area sends any.
+    email: Address | None = None
 
 
 class People(Closed):

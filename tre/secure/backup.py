@@ -98,6 +98,7 @@ def mark(context: Context, made: str) -> None:
     """Recorded in the restored area itself: from here on it charges nothing until `accept`."""
     with context.database.write() as connection:
         connection.execute(t.insert().values(made=made, restored_at=context.now()))
+        connection.execute(tables.mails.delete())  # sent since, by the area that it was made of
         detail = {"backup_of": made}
         audit.record(connection, at=context.now(), person="admin", event="area.restored", subject="area", detail=detail)
 

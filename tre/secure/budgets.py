@@ -13,8 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tre.messages import Balance, Cost, Plan
+from tre.messages import Plan
 from tre.rules.accounting import delta_of, epsilon_of
+from tre.rules.balances import Balance, Cost
 from tre.rules.forecast import Charged, Pace, burn_down, forecast
 from tre.rules.ledger import COUNTS, Account, AccountKind
 from tre.rules.policy import Policies

@@ -201,6 +201,28 @@ def token(person: str, area: Path | None, show: Console) -> Any:
     return {"person": person, "token": made}
 
 
+@cli.group()
+def tokens() -> None:
+    """Tokens that were made (`tre-admin token PERSON` makes one)."""
+
+
+@tokens.command("withdraw")
+@click.argument("person")
+@area_option
+@json_option
+def tokens_withdraw(person: str, area: Path | None, show: Console) -> Any:
+    """Withdraw all tokens of a person, and the sessions that they began: from now on they open nothing.
+
+    \b
+    Example: tre-admin tokens withdraw ada
+    """
+    gone = services(area).withdraw_tokens(person)
+    show.print(
+        f"{gone} token{'' if gone == 1 else 's'} of {escape(person)} withdrawn. A new one: tre-admin token PERSON"
+    )
+    return {"person": person, "withdrawn": gone}
+
+
 @cli.command()
 @click.argument("dataset", required=False)
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the burn-down into this PNG file.")

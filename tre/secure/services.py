@@ -7,9 +7,7 @@ project does not exist for them.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tre import archive
-from tre.errors import Conflict, NotAllowed, NotFound
+from tre.errors import Conflict, NotFound
 from tre.messages import (
-    Balance,
     Confirmation,
     DatasetInfo,
     Failure,
@@ -37,9 +34,10 @@ from tre.messages import (
 )
 from tre.rules import heads, permissions
 from tre.rules.accounting import epsilon_of
+from tre.rules.balances import Balance
 from tre.rules.ledger import COUNTS
 from tre.rules.policy import Isolation, Policies, Role
-from tre.secure import applying, audit, budgets, discussion, ledger, ticks, tree
+from tre.secure import applying, audit, budgets, discussion, ledger, ticks, tokens, tree
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
@@ -47,6 +45,7 @@ from tre.secure.database import Database, tables
 from tre.secure.jobs import block_store, ended, runner
 from tre.secure.jobs.block_store import AUTO
 from tre.secure.jobs.queue import Queue
+from tre.secure.notices import Notices
 from tre.secure.settings import AreaFolder
 
 # Loaded when first needed: an admin's command need not wait for the engines of a gateway.
@@ -98,6 +97,7 @@ class Services:
         self.wake: Callable[[], None] = lambda: None
         self.queue = Queue(context)
         self.registry = Registry(context)
+        self.notices = Notices(context)
 
     @cached_property
     def planner(self) -> Planner:
@@ -162,14 +162,12 @@ class Services:
         return applying.confirm(self.context, proposal, person=person)
 
     def make_token(self, person: str) -> str:
-        """A new bearer token, shown once; only its hash is kept."""
-        token, at = f"tre_{secrets.token_urlsafe(32)}", self.context.now()
-        with self.context.database.write() as connection:
-            if person not in policy_files.current(connection).people:
-                raise NotFound("person_unknown", f"people.yaml has no {person[:64]!r}.", "Add the person and apply.")
-            connection.execute(tables.tokens.insert().values(hash=_hash(token), person=person, made_at=at))
-            audit.record(connection, at=at, person="admin", event="token.made", subject=person)
-        return token
+        """A new bearer token, shown once."""
+        return tokens.make(self.context, person)
+
+    def withdraw_tokens(self, person: str) -> int:
+        """All of a person's; returns how many."""
+        return tokens.withdraw(self.context, person)
 
     def ingest(self, dataset: str, files: list[Path], *, drop_invalid: bool) -> dict[str, Any]:
         return self.registry.ingest("admin", dataset, files, drop_invalid=drop_invalid)
@@ -246,12 +244,14 @@ class Services:
 
     def who(self, token: str) -> str:
         """The person of a token. Raises NotAllowed."""
-        t = tables.tokens
-        with self.context.database.read() as connection:
-            row = connection.execute(sa.select(t.c.person).where(t.c.hash == _hash(token))).first()
-        if row is None:
-            raise NotAllowed("token_unknown", "This token is not known here.", "Ask an admin for one, then: tre login")
-        return str(row.person)
+        return tokens.holder(self.context, token)
+
+    def token_name(self, token: str) -> str:
+        """What it is kept by: tells nothing of it."""
+        return tokens.named(token)
+
+    def token_known(self, name: str) -> bool:
+        return tokens.known(self.context, name)
 
     def me(self, person: str) -> Me:
         policies = self._policies(person)
@@ -305,6 +305,7 @@ class Services:
         job = self.queue.submit(
             person=person, project=submission.project, content=submission.notebook.encode(),
             parameters=submission.parameters, blocks=AUTO if submission.blocks == "auto" else submission.blocks,
+            name=submission.name,
         )  # fmt: skip
         self.wake()
         return self.job(person, job)
@@ -439,8 +440,3 @@ class Services:
     @property
     def receipt_key(self) -> str:
         return self.context.area.public_key
-
-
-def _hash(token: str) -> str:
-    """Tokens hold 256 random bits: a plain hash is enough."""
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,8 +1,9 @@
-"""An area on disk: which file lies where, its one setting, and the two keys made once with it.
+"""An area on disk: which file lies where, its settings, and the two keys made once with it.
 
 Guarantees: the area's folder is 0700 and its keys 0600, made by `create` and never overwritten. `key` (symmetric) makes
-identifiers that say nothing about what they name; `signing.key` (Ed25519) signs receipts. `settings.yaml` (0600, as its
-address may hold a password) names a database server; without it the database is a file of the area.
+identifiers that say nothing about what they name; `signing.key` (Ed25519) signs receipts. `settings.yaml` (0600, as it may
+hold passwords) names a database server, without which the database is a file of the area, and a mail server, without which
+no e-mail is sent.
 """
 
 from __future__ import annotations
@@ -22,14 +23,26 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import Field, ValidationError
 
 from tre.errors import Conflict, NotFound, PolicyError
-from tre.rules.schema import Closed
+from tre.rules.schema import Address, Closed
 
 FOLDERS = ("data", "twins", "views", "notebooks", "jobs", "outputs", "releases", "keys", "scratch", "workers")
+
+
+class Mail(Closed):
+    """An SMTP server that takes our mail. Without `starttls` mail goes in the clear: for one on this machine."""
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
+    port: int = Field(default=587, ge=1, le=65_535)
+    starttls: bool = True
+    sender: Address = Field(alias="from")
+    user: str | None = None
+    password: str | None = None
 
 
 class Settings(Closed):
     """settings.yaml"""
 
+    mail: Mail | None = None
     database: Annotated[str, Field(pattern=r"^postgresql\+psycopg://")] | None = None
 
 
@@ -79,6 +92,11 @@ class AreaFolder:
         """The database's file, or the address of its server. Raises PolicyError where settings.yaml is wrong."""
         return self._settings().database or self.database_file
 
+    @property
+    def mail(self) -> Mail | None:
+        """The server that takes our mail; None where none is named. Raises PolicyError where settings.yaml is wrong."""
+        return self._settings().mail
+
     def _settings(self) -> Settings:
         import yaml
 
@@ -89,7 +107,7 @@ class AreaFolder:
             raise PolicyError(
                 "settings_invalid",
                 f"{self.settings} is not as it must be.",
-                "It holds one line, database: postgresql+psycopg://…, or nothing.",
+                "It may hold database: postgresql+psycopg://…, and mail: with host, port, starttls, from, user, password.",
             ) from None
 
     @property

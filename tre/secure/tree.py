@@ -69,7 +69,7 @@ def head(context: Context, since: Head | None = None) -> dict[str, Any]:
         size, root = _seen(connection, since, context.area.public_key)
     with context.database.write() as connection:
         extend(connection)
-        get = _getter(connection)
+        get = getter(connection)
         if merkle.root(size, get) != root:
             raise _broken_tree()
         made = {
@@ -99,7 +99,7 @@ def _seen(connection: sa.Connection, since: Head | None, key: str) -> tuple[int,
         return size, bytes.fromhex(roots(connection, {size}).get(size, merkle.EMPTY.hex()))
     # A signature stands for these peaks, and the entry's hash for all entries before it, as long as the chain is whole.
     last = connection.execute(sa.select(a.c.hash).where(a.c.seq == since.size)).scalar()
-    path = merkle.inclusion(since.size - 1, since.size, _getter(connection))
+    path = merkle.inclusion(since.size - 1, since.size, getter(connection))
     leaf = merkle.leaf_hash(bytes.fromhex(last)) if last is not None else b""
     if last is None or not merkle.includes(leaf, since.size - 1, since.size, path, bytes.fromhex(since.root)):
         raise _broken_tree()
@@ -128,7 +128,8 @@ def _peaks(connection: sa.Connection, since: Head) -> list[tuple[int, bytes]] | 
     return found if _folded([p for _, p in found]).hex() == since.root else None
 
 
-def _getter(connection: sa.Connection) -> merkle.Get:
+def getter(connection: sa.Connection) -> merkle.Get:
+    """What is stored of the tree, for proofs about any head of the log up to where it was last extended."""
     return lambda level, place: _stored(connection, level, place)
 
 
@@ -171,7 +172,7 @@ def stored_root(connection: sa.Connection) -> tuple[int, str] | None:
     size = _count(connection, 0)
     if not size:
         return None
-    return size, merkle.root(size, _getter(connection)).hex()
+    return size, merkle.root(size, getter(connection)).hex()
 
 
 def check(connection: sa.Connection, witnessed: Mapping[str, Head]) -> str | None:

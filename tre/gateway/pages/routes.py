@@ -21,6 +21,7 @@ from tre.gateway.pages.sessions import HOURS, Session, Sessions
 from tre.messages import ReviewInfo, Vote
 from tre.rules import page
 from tre.rules.disclosure.finding import Finding, Verdict, worst
+from tre.rules.notices import Seen, words
 from tre.rules.policy import Role
 from tre.rules.schema import Closed
 from tre.rules.voting import Reason, Remark
@@ -35,7 +36,8 @@ SIGN_IN = f"{ROOT}/sign-in"
 def _session(request: Request) -> Session:
     sessions: Sessions = request.app.state.sessions
     found = sessions.find(request.cookies.get(COOKIE, ""))
-    if found is None:
+    services: Services = request.app.state.services
+    if found is None or not services.token_known(found.token):
         raise NotAllowed("session_missing", "You are not signed in.", "Sign in with your token.")
     return found
 
@@ -77,19 +79,20 @@ def problem(request: Request, error: TreError, status: int) -> Response:
     """A refusal as a page; without a session, the way to the sign-in."""
     if error.code == "session_missing":
         return RedirectResponse(SIGN_IN, 303)
-    values: dict[str, Any] = {"me": None, "mark": ""}
+    values: dict[str, Any] = {"me": None, "mark": "", "unread": 0}
     sessions: Sessions = request.app.state.sessions
     session = sessions.find(request.cookies.get(COOKIE, ""))
     if session is not None:
-        values = {"me": {"name": session.person, "role": ""}, "mark": session.mark}
+        values |= {"me": {"name": session.person, "role": ""}, "mark": session.mark}
     return render.page("problem.html", status=status, problem=error, **values)
 
 
-def router(services: Services) -> APIRouter:  # noqa: C901  # one short function a route
+def router(services: Services) -> APIRouter:  # noqa: C901, PLR0915  # one short function a route
     pages = APIRouter(prefix=ROOT, include_in_schema=False, default_response_class=HTMLResponse)
 
     def common(session: Session) -> dict[str, Any]:
-        return {"me": services.me(session.person), "mark": session.mark}
+        unread = services.notices.unread(session.person)
+        return {"me": services.me(session.person), "mark": session.mark, "unread": unread}
 
     @pages.get("")
     def bare() -> Response:
@@ -102,14 +105,15 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
     @pages.post("/sign-in")
     def sign_in(request: Request, form: Form) -> Response:
         try:
-            person = services.who(form.get("token", "").strip())
+            token = form.get("token", "").strip()
+            person = services.who(token)
             services.checking(person, Role.ADMIN)
             services.reviews.arrived(person)
         except NotAllowed as error:
             return render.page("sign_in.html", status=401, me=None, problem=error)
         answer = RedirectResponse(f"{ROOT}/", 303)
         answer.set_cookie(
-            COOKIE, request.app.state.sessions.begin(person), max_age=HOURS * 3600, path=ROOT, httponly=True,
+            COOKIE, request.app.state.sessions.begin(person, services.token_name(token)), max_age=HOURS * 3600, path=ROOT, httponly=True,
             secure=request.url.scheme == "https", samesite="strict",
         )  # fmt: skip
         return answer
@@ -153,11 +157,28 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
         )
 
     @pages.get("/budgets")
-    def budget(session: Signed) -> Response:
+    def budget(session: Signed, population: str | None = None, epsilon: str | None = None) -> Response:
         services.need_admin(session.person)
-        found = [(b, budgets.accounts(b), budgets.lines(b)) for b in services.budgets()]
+        found = [
+            (b, budgets.accounts(b), budgets.lines(b), budgets.wish(b, epsilon if b["account"] == population else None))
+            for b in services.budgets()
+        ]
         size = {"width": budgets.WIDTH, "height": budgets.HEIGHT}
         return render.page("budgets.html", found=found, **size, **common(session))
+
+    @pages.get("/notices")
+    def notices(session: Signed) -> Response:
+        services.checking(session.person, Role.ADMIN)
+        found = [(n, words(n.told, exception=n.exception)) for n in services.notices.of(session.person)]
+        unread = [n.id for n, _ in found if not n.read]
+        return render.page("notices.html", found=found, ids=unread, **common(session))
+
+    @pages.post("/notices")
+    def notices_read(session: Signed, form: Marked) -> Response:
+        services.checking(session.person, Role.ADMIN)
+        seen = _read(Seen, {"notices": form.get("notices", "").split()})
+        services.notices.read(session.person, seen.notices)
+        return RedirectResponse(f"{ROOT}/notices", 303)
 
     @pages.get("/exceptions")
     def exceptions(session: Signed) -> Response:
@@ -185,7 +206,7 @@ def router(services: Services) -> APIRouter:  # noqa: C901  # one short function
     return pages
 
 
-def _read(shape: type[Shape], fields: Mapping[str, str | None]) -> Shape:
+def _read(shape: type[Shape], fields: Mapping[str, Any]) -> Shape:
     try:
         return shape.model_validate(fields)
     except ValidationError:

@@ -1,8 +1,8 @@
 """Sessions of the pages: who has signed in, in this process's memory.
 
 Guarantees: a session is begun by a person's token and by nothing else; its identifier is 256 random bits, handed out once
-and kept as a hash; it ends when its time or a pause is up, at sign-out, and with the process; a form counts only with its
-session's own mark. What the person may do is asked anew at every request, of the services.
+and kept as a hash; it ends when its time or a pause is up, at sign-out, and with the process; it knows by which token (a hash)
+it was begun, so that whoever asks can end it with that; a form counts only with its session's own mark. What the person may do is asked anew at every request, of the services.
 Not done here: telling who holds the token. Whoever has it can sign in.
 """
 
@@ -22,9 +22,10 @@ MOST = 10
 
 @dataclass
 class Session:
-    """`mark` stands in every form; times are in seconds."""
+    """`mark` stands in every form; `token` names the one that it was begun by; times are in seconds."""
 
     person: str
+    token: str
     mark: str
     begun: float
     seen: float
@@ -42,7 +43,7 @@ class Sessions:
         self._found: dict[str, Session] = {}
         self._guard = threading.Lock()
 
-    def begin(self, person: str) -> str:
+    def begin(self, person: str, token: str) -> str:
         """The new session's identifier, for a cookie."""
         identifier, now = secrets.token_urlsafe(32), self._seconds()
         with self._guard:
@@ -50,7 +51,7 @@ class Sessions:
             mine = [k for k, s in self._found.items() if s.person == person]  # in the order of their beginning
             for old in mine[: max(0, len(mine) + 1 - MOST)]:
                 del self._found[old]
-            self._found[_hash(identifier)] = Session(person, secrets.token_urlsafe(32), now, now)
+            self._found[_hash(identifier)] = Session(person, token, secrets.token_urlsafe(32), now, now)
         return identifier
 
     def find(self, identifier: str) -> Session | None:

@@ -90,6 +90,7 @@ jobs = sa.Table(
     Column("person", String(64), nullable=False),
     Column("state", String(24), nullable=False, index=True),
     Column("notebook", String(64), nullable=False),
+    Column("name", Said),  # of the notebook, at the desk
     Column("parameters", Text, nullable=False),
     Column("plan", Text),
     Column("plan_digest", String(64)),
@@ -249,6 +250,30 @@ revocations = sa.Table(
     Column("reason", Said, nullable=False),
     Column("at", String(32), nullable=False),
     sa.UniqueConstraint("release", "person"),
+)
+
+# What people are told of requests that move (secure.notices). The identifier is random: one that counts up would tell its
+# reader what happened between two of them.
+notices = sa.Table(
+    "notices",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("person", String(64), nullable=False, index=True),
+    Column("told", String(24), nullable=False),
+    Column("job", String(16), ForeignKey("jobs.id"), nullable=False),
+    Column("release", String(16), ForeignKey("releases.id")),
+    Column("exceptions", Integer, nullable=False),  # that were asked for
+    Column("visible_from", BigInteger, nullable=False),
+    Column("read_at", String(32)),
+)
+
+# The outbox: notices that are still to be sent by e-mail, from when on, and how often that was tried.
+mails = sa.Table(
+    "mails",
+    metadata,
+    Column("notice", String(16), ForeignKey("notices.id"), primary_key=True),
+    Column("due", BigInteger, nullable=False, index=True),
+    Column("tries", Integer, nullable=False),
 )
 
 # That this area was made of a backup: it charges nothing until somebody has answered for what it has forgotten.

@@ -21,7 +21,7 @@ from tre.rules import notebook as notebooks
 from tre.rules.canonical import digest
 from tre.rules.lifecycle import Actor, Job, Release
 from tre.rules.policy import Policies
-from tre.secure import audit, discussion, ledger, ticks
+from tre.secure import audit, discussion, ledger, notices, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -36,13 +36,14 @@ class Queue:
         self.context = context
 
     def submit(
-        self, *, person: str, project: str, content: bytes, parameters: dict[str, Parameter], blocks: int | None = None
-    ) -> str:
+        self, *, person: str, project: str, content: bytes, parameters: dict[str, Parameter], blocks: int | None = None,
+        name: str | None = None,
+    ) -> str:  # fmt: skip
         """Store a checked notebook and queue its rehearsal; returns the job's id."""
         checked = notebooks.check(content)
         notebooks.check_parameters(checked, parameters)
-        name = notebooks.notebook_digest(content)
-        path = self.context.area.folder("notebooks") / f"{name}.ipynb"
+        digested = notebooks.notebook_digest(content)
+        path = self.context.area.folder("notebooks") / f"{digested}.ipynb"
         if not path.is_file():
             part = path.with_suffix(f".{secrets.token_hex(4)}.part")
             part.write_bytes(content)
@@ -51,14 +52,14 @@ class Queue:
         with self.context.database.write() as connection:
             connection.execute(
                 t.insert().values(
-                    id=job, project=project, person=person, state=Job.REHEARSING, notebook=name,
+                    id=job, project=project, person=person, state=Job.REHEARSING, notebook=digested, name=name,
                     parameters=json.dumps(parameters), submitted_at=at,
                 )
             )  # fmt: skip
             if blocks is not None:
                 block_store.ask(connection, job, blocks)
             self.publish(connection, job, Stage.REHEARSING, at_once=True)
-            detail = {"project": project, "notebook": name}
+            detail = {"project": project, "notebook": digested}
             audit.record(connection, at=at, person=person, event="job.submitted", subject=job, detail=detail)
         return job
 
@@ -213,9 +214,10 @@ class Queue:
         )
 
     def publish(self, connection: sa.Connection, job: str, stage: Stage, *, at_once: bool = False) -> None:
-        """Let the desk see `stage` from the next tick on (at once for what depends on the twin alone)."""
+        """Let the desk see `stage`, and its researcher be told, from the next tick on (at once for what depends on the twin alone)."""
         from_ = math.floor(self.context.seconds()) if at_once else ticks.following(self.context, connection)
         connection.execute(tables.published.insert().values(job=job, stage=stage, visible_from=from_))
+        notices.published(self.context, connection, job, stage, from_)
 
     def visible(self, connection: sa.Connection, job: str) -> tuple[Stage, int]:
         """What the desk may see now: (stage, since when)."""

@@ -31,12 +31,14 @@ from tre.secure.jobs.releasing import Releases
 from tre.secure.jobs.runner import limits_of
 from tre.secure.jobs.runs import Runs
 from tre.secure.jobs.work import Lane
+from tre.secure.post import Post
 from tre.secure.release.bundle import Bundler
 from tre.secure.release.check import Check
 from tre.secure.release.planning import Planner
 
 log = logging.getLogger("tre.worker")
 PULSE_SECONDS = 0.5
+POST_SECONDS = 2.0
 # How long a stopped worker finishes what it is at, before it puts it back.
 GRACE_SECONDS = 20.0
 # Nobody can wait for longer: a sandbox that does not die, a disk that does not answer.
@@ -57,6 +59,8 @@ class Worker:
         self._lanes: list[Lane] = []
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="tre-pulse", daemon=True)
+        # A mail server may take its time: nothing waits for it, an ending worker neither.
+        self._post = threading.Thread(target=self._mail, name="tre-post", daemon=True)
 
     def start(self) -> None:
         self.claims.recover()
@@ -69,6 +73,7 @@ class Worker:
         # Apart from runs, whose length is theirs to choose: it must not move the slots of blocks.
         self._add("blocks", 1, self.blocks.step, lambda: Local(jobs, name))
         self._pulse.start()
+        self._post.start()
         for lane in self._lanes:
             lane.thread.start()
 
@@ -114,6 +119,14 @@ class Worker:
             except Exception as error:
                 log.error("the pulse failed: %s", fault(error))
 
+    def _mail(self) -> None:
+        post = Post(self.context)
+        while not self._stop.wait(POST_SECONDS):
+            try:
+                post.step()
+            except Exception as error:
+                log.error("the post failed: %s", fault(error))
+
     def stop(self, grace: float = GRACE_SECONDS) -> None:
         """Take nothing new, finish what is under way within the grace, put back what is not finished by then."""
         for lane in self._lanes:
@@ -125,6 +138,8 @@ class Worker:
         self._stop.set()
         if self._pulse.is_alive():
             self._pulse.join()
+        if self._post.is_alive():
+            self._post.join(1.0)
         self.presence.end()
 
     def _join(self, seconds: float) -> None:

@@ -12,24 +12,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from tre.errors import Conflict, NotAllowed, NotFound, RequestError
-from tre.messages import Cost, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
+from tre.messages import OutputKind, Plan, ReviewInfo, ReviewOutput, Stage, Vote
 from tre.rules import lifecycle, permissions
 from tre.rules import notebook as notebooks
+from tre.rules.balances import Cost
 from tre.rules.canonical import digest_bytes
 from tre.rules.ledger import Charge
 from tre.rules.lifecycle import Actor, Release
-from tre.rules.policy import Policies
+from tre.rules.policy import Policies, Role
 from tre.rules.voting import DecisionKind, Exceptional, Remark, decision
-from tre.secure import audit, budgets, discussion, ledger, ticks
+from tre.secure import audit, budgets, discussion, ledger, notices, ticks
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
 from tre.secure.jobs import block_store, ended
 from tre.secure.jobs.queue import Queue
-from tre.secure.release import executed, outputs
+from tre.secure.release import earlier, executed, outputs
 
 OPEN = (Release.IN_REVIEW, Release.PARTIALLY_REVIEWED)
-t = tables.releases
+t, j = tables.releases, tables.jobs
 
 
 def move(
@@ -41,6 +42,22 @@ def move(
     transition = lifecycle.step(lifecycle.RELEASE, before, after, who)
     connection.execute(t.update().where(t.c.id == release).values(state=after, **values))
     audit.record(connection, at=context.now(), person=person, event=transition.event, subject=release)
+    if after is Release.IN_REVIEW:
+        found = row(connection, release)
+        notices.waits(context, connection, str(found.job), _checkers(context, connection, found))
+
+
+def _checkers(context: Context, connection: sa.Connection, found: sa.Row[Any]) -> list[str]:
+    """Those who may vote on it."""
+    plan = Plan.model_validate_json(connection.execute(sa.select(j.c.plan).where(j.c.id == found.job)).scalar_one())
+    now, then = policy_files.current(connection), policy_files.by_digest(connection, plan.policy)
+    return [
+        name
+        for name, person in now.people.items()
+        if person.role is Role.CHECKER
+        and person.accredited_until >= context.today()
+        and all(permissions.independent(p, name, found.person, found.project) for p in (now, then))
+    ]
 
 
 def row(connection: sa.Connection, release: str) -> sa.Row[Any]:
@@ -78,8 +95,12 @@ class Desk:
         """Everything about one release, recorded as a view."""
         with self.context.database.write() as connection:
             self.independent(connection, policies, person, release)
-            audit.record(connection, at=self.context.now(), person=person, event="release.viewed", subject=release)
-            return self.info(connection, release, person)
+            changed = earlier.since(self, connection, policies, person, release)
+            detail = {"beside": changed.earlier} if changed is not None else {}
+            audit.record(
+                connection, at=self.context.now(), person=person, event="release.viewed", subject=release, detail=detail
+            )
+            return self.info(connection, release, person).model_copy(update={"changes": changed})
 
     def arrived(self, person: str) -> None:
         """A checker has signed in to the pages: recorded."""
@@ -100,7 +121,7 @@ class Desk:
         return OutputKind(str(found[0].kind)), outputs.content(self.context, str(found[0].sha256))
 
     def earlier(
-        self, policies: Policies, person: str, release: str, earlier: str, name: str
+        self, policies: Policies, person: str, release: str, before: str, name: str
     ) -> tuple[ReviewOutput, bytes]:
         """An output that left before, which a finding about this release names; recorded as a view."""
         with self.context.database.write() as connection:
@@ -109,12 +130,12 @@ class Desk:
                 (e.release, e.output) for o in outputs.stored(connection, release) for f in outputs.findings(o)
                 for e in f.earlier
             }  # fmt: skip
-            found = [o for o in outputs.stored(connection, earlier) if o.name == name and o.sha256]
-            if (earlier, name) not in named or not found:
+            found = [o for o in outputs.stored(connection, before) if o.name == name and o.sha256]
+            if (before, name) not in named or not found:
                 raise NotFound("output_unknown", "No finding names such an output.", "See what each finding names.")
             detail = {"output": str(found[0].sha256), "beside": release}
             audit.record(
-                connection, at=self.context.now(), person=person, event="earlier.viewed", subject=earlier, detail=detail
+                connection, at=self.context.now(), person=person, event="earlier.viewed", subject=before, detail=detail
             )
         content = outputs.content(self.context, str(found[0].sha256))
         return _output(found[0]).model_copy(update={"findings": ()}), content

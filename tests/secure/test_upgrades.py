@@ -1,0 +1,47 @@
+"""An area of the version before: what it holds comes along, and what is new works on it."""
+
+import pytest
+import sqlalchemy as sa
+
+from tre.secure.database import Database
+
+JOB = """INSERT INTO jobs (id, project, person, state, notebook, parameters, attempt, submitted_at)
+    VALUES ('job-1', 'visits', 'ada', 'finished', 'n', '{}', 0, 'then')"""
+RELEASE = """INSERT INTO releases (id, job, project, person, state, created_at)
+    VALUES ('rel-1', 'job-1', 'visits', 'ada', 'in_review', 'then')"""
+VOTE = "INSERT INTO votes (release, person, decision, comment, at) VALUES ('rel-1', 'bo', 'approve', '', 'then')"
+
+
+@pytest.fixture
+def before(tmp_path, database):
+    """A database of version 0010, with a request that one checker has voted on."""
+    made = Database(database or tmp_path / "area.db")
+    made.migrate("0010")
+    with made.write() as connection:
+        for statement in (JOB, RELEASE, VOTE):
+            connection.execute(sa.text(statement))
+    made.migrate()
+    yield made
+    made.close()
+
+
+def test_its_jobs_and_votes_are_there_and_its_notebooks_have_no_name(before):
+    with before.read() as connection:
+        assert connection.execute(sa.text("SELECT id, name FROM jobs")).all() == [("job-1", None)]
+        assert connection.execute(sa.text("SELECT person FROM votes")).scalars().all() == ["bo"]
+        assert connection.execute(sa.text("SELECT count(*) FROM notices")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("table", ["votes", "remarks", "exceptions", "revocations"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET at = 'later'", "DELETE FROM {}"])
+def test_what_people_said_is_only_added_to(before, table, statement):
+    row = {
+        "remarks": "(id, release, person, audience, text, at) VALUES (1, 'rel-1', 'bo', 'checkers', 'x', 'then')",
+        "exceptions": "(release, output, reason, at) VALUES ('rel-1', 't', 'x', 'then')",
+        "revocations": "(id, release, person, reason, at) VALUES (1, 'rel-1', 'bo', 'x', 'then')",
+    }
+    with before.write() as connection:
+        if table in row:
+            connection.execute(sa.text(f"INSERT INTO {table} {row[table]}"))
+    with pytest.raises(sa.exc.IntegrityError, match="only added to"), before.write() as connection:
+        connection.execute(sa.text(statement.format(table)))
