@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -34,6 +35,21 @@ class Told:
 
 def say() -> Console:
     return Console(highlight=False, soft_wrap=False)
+
+
+@contextmanager
+def bar(show: Console, what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar while work goes on, to be told how much is done, of about how much."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
+    with Progress(*columns, console=show, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def told(done: int, of: int) -> None:
+            progress.update(task, completed=done, total=max(of, done), description=f"{what}: {done:,} {unit}")
+
+        yield told
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from tests.journey.conftest import notebook
 from tests.statistics.test_expression import LANGUAGE
+from tre.secure.data.twin_file import read_label
 from tre.secure.services import create, open_area
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,6 +193,22 @@ def test_an_area_is_put_on_a_server_by_the_commands_of_the_page(tmp_path, postgr
     services = open_area(tmp_path / "area")
     assert services.context.database.engine.dialect.name == "postgresql"
     services.close()
+
+
+@pytest.mark.slow
+def test_a_twin_is_made_and_made_larger_for_nothing_by_the_commands_of_the_page(tmp_path):
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    shutil.copy(ROOT / "tre/demo/hie.parquet", tmp_path)
+    _follow("docs/how-to/twins.md", tmp_path)
+    twin = tmp_path / "area" / "twins" / "hie.SYNTHETIC.parquet"
+    label, rows = read_label(twin), pq.read_metadata(twin).num_rows
+    assert label.tier == "multivariate plausible"
+    assert "relations between columns" in label.learnt
+    assert rows == pytest.approx(40_000, rel=0.05)
+    services = open_area(tmp_path / "area")
+    (found,) = services.budgets()
+    services.close()
+    assert found["used_epsilon"] == pytest.approx(1, abs=1e-3)  # once
 
 
 def _follow(page, folder, **more):

@@ -16,17 +16,13 @@ from pydantic import Field
 
 from tre.rules.schema import Address, Closed, Identifier, Name, TableSchema
 from tre.rules.told import FailureTold
+from tre.rules.twin import TwinPolicy, problems
 
 
 class Role(StrEnum):
     RESEARCHER = "researcher"
     CHECKER = "checker"
     ADMIN = "admin"
-
-
-class Tier(StrEnum):
-    VALID = "valid"
-    PLAUSIBLE = "plausible"
 
 
 class RunRule(StrEnum):
@@ -206,14 +202,6 @@ class Populations(Closed):
     populations: dict[Identifier, Population]
 
 
-class TwinPolicy(Closed):
-    """How the synthetic twin is made. `epsilon` is charged for the plausible tier; `rows` is the valid tier's size."""
-
-    tier: Tier = Tier.VALID
-    epsilon: float | None = Field(default=None, gt=0, le=10)
-    rows: int = Field(default=1000, ge=10, le=1_000_000)
-
-
 class Dataset(TableSchema):
     """policies/datasets/ID.yaml"""
 
@@ -344,17 +332,10 @@ def _check_dataset(file: str, dataset: Dataset, populations: Mapping[str, Popula
     found = []
     if dataset.population not in populations:
         found.append(Problem(file=file, path=("population",), reason="no such population in populations.yaml"))
-    if dataset.twin.tier is Tier.PLAUSIBLE and dataset.twin.epsilon is None:
-        found.append(Problem(file=file, path=("twin",), reason="the plausible tier needs an epsilon to charge"))
     known = populations.get(dataset.population)
-    if dataset.twin.tier is Tier.PLAUSIBLE and known is not None and known.measure is Measure.PURE:
-        reason = "the plausible tier draws Gaussian noise, which pure epsilon cannot pay; take the valid tier"
-        found.append(Problem(file=file, path=("twin", "tier"), reason=reason))
-    if dataset.twin.tier is Tier.VALID and dataset.twin.epsilon is not None:
-        found.append(
-            Problem(file=file, path=("twin", "epsilon"), reason="the valid tier learns nothing and costs nothing")
-        )
-    return found
+    pure = known is not None and known.measure is Measure.PURE
+    wrong = problems(dataset.twin, dataset.table, pure=pure)
+    return found + [Problem(file=file, path=("twin", key), reason=reason) for key, reason in wrong]
 
 
 def _check_project(file: str, project: Project, policies: Policies) -> list[Problem]:

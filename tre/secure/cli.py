@@ -15,7 +15,7 @@ from tre import terminal
 from tre.rules.policy import Isolation
 from tre.secure import record_cli
 from tre.secure.command import area_option, services
-from tre.terminal import json_option, table
+from tre.terminal import bar, json_option, table
 
 if TYPE_CHECKING:
     from tre.secure.applying import Outcome
@@ -177,8 +177,8 @@ def twin(dataset: str, area: Path | None, show: Console) -> Any:
     Example: tre-admin twin hie
     """
     made = services(area)
-    with show.status(f"making the twin of {dataset}"):
-        done = made.make_twin(dataset)
+    with bar(show, f"making the twin of {dataset}", "rows") as told:
+        done = made.make_twin(dataset, told)
     cost = f"epsilon {done['epsilon']:g} (delta {done['delta']:g})" if done["epsilon"] else "nothing"
     show.print(
         f"{dataset}: a {done['tier']} twin of {done['rows']:,} rows. It learnt {done['learnt']}. Charged: {cost}."

@@ -172,8 +172,8 @@ class Services:
     def ingest(self, dataset: str, files: list[Path], *, drop_invalid: bool) -> dict[str, Any]:
         return self.registry.ingest("admin", dataset, files, drop_invalid=drop_invalid)
 
-    def make_twin(self, dataset: str) -> dict[str, Any]:
-        return self.registry.make_twin("admin", dataset)
+    def make_twin(self, dataset: str, done: Callable[[int, int], None] = lambda *_: None) -> dict[str, Any]:
+        return self.registry.make_twin("admin", dataset, done)
 
     def budgets(self, dataset: str | None = None) -> list[dict[str, Any]]:
         """Every population's accounts with their history, or one dataset's population."""

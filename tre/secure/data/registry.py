@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from tre.errors import NotFound, PolicyError
 from tre.messages import DatasetInfo
 from tre.rules.accounting import rho_of
 from tre.rules.canonical import digest
-from tre.rules.policy import Dataset, Policies, Tier
+from tre.rules.policy import Dataset, Policies
 from tre.rules.schema import ORDER, PERSON, SyntheticLabel
 from tre.secure import audit, ledger
 from tre.secure import policies as policy_files
@@ -27,9 +28,11 @@ from tre.statistics.sql import literal, quote
 
 # Ingest and twins load DuckDB, pandas or SDV; the commands that need neither stay quick.
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tre.secure.data.ingest import Ingested
     from tre.secure.data.twin_file import Label
-    from tre.secure.data.twin_plausible import Margins
+    from tre.secure.data.twin_tiers import Learnt
 
 
 class Registry:
@@ -96,35 +99,39 @@ class Registry:
 
     # Twins
 
-    def make_twin(self, person: str, name: str) -> dict[str, Any]:
-        """Make the twin that the dataset's policy names, and register it; charged first where it learns anything."""
+    def make_twin(self, person: str, name: str, done: Callable[[int, int], None] = lambda *_: None) -> dict[str, Any]:
+        """Make the twin that the dataset's policy names, and register it; charged first where it learns anything.
+
+        `done` is told how many rows there are, of about how many.
+        """
+        from tre.secure.data import twin_tiers
         from tre.secure.data.twin_file import Label, write
 
         with self.context.database.read() as connection:
             policies = policy_files.current(connection)
             dataset, version = _dataset(policies, name), self.version(connection, name)
-        seed = secrets.randbelow(2**31)
-        units, epsilon, delta = 0, None, None
-        if dataset.twin.tier is Tier.PLAUSIBLE:
-            from tre.secure.data.twin_plausible import sample_plausible
-
-            margins = self._margins(policies, name, dataset, version)
-            frame = sample_plausible(margins, dataset.table, seed=seed)
-            units, epsilon = margins.rho_units, dataset.twin.epsilon
+        seed, policy = secrets.randbelow(2**31), dataset.twin
+        units, delta, learnt = 0, None, None
+        if policy.tier.learns:
             delta = policies.populations[dataset.population].lifetime.delta
-            generator = "tre: independent draws from noisy one-way margins (OpenDP's discrete Gaussian)"
-            learnt = f"each column's distribution on its own, with noise: epsilon {epsilon:g}, delta {delta:g}"
-        else:
-            from tre.secure.data.twin_valid import sample_valid
-
-            frame = sample_valid(dataset.table, rows=dataset.twin.rows, seed=seed)
-            generator = "SDV GaussianCopula, fitted on rows made from the declared schema"
-            learnt = "nothing: made from the declared schema alone"
+            units = rho_of(policy.epsilon or 0, delta)
+            learnt = self._learnt(policies, name, dataset, version, rho_units=units)
+        made = twin_tiers.make(dataset.table, policy, learnt, seed=seed)
+        price = f": epsilon {policy.epsilon:g}, delta {delta:g}" if delta is not None else ""
         label = Label(
-            dataset=name, tier=dataset.twin.tier.value, made=self.context.now()[:10], generator=generator, seed=seed,
-            epsilon=epsilon, delta=delta, rho_units=units, learnt=learnt,
+            dataset=name, tier=policy.tier.value, made=self.context.now()[:10], generator=made.generator, seed=seed,
+            epsilon=policy.epsilon, delta=delta, rho_units=units, learnt=made.learnt + price,
         )  # fmt: skip
-        sha256 = write(frame, dataset.table, label, self.twin(name))
+        rows = 0
+
+        def counted() -> Iterator[pd.DataFrame]:
+            nonlocal rows
+            for frame in made.frames:
+                rows += len(frame)
+                yield frame
+                done(rows, made.rows)
+
+        sha256 = write(counted(), dataset.table, label, self.twin(name))
         t, at = tables.twins, self.context.now()
         with self.context.database.write() as connection:
             connection.execute(
@@ -137,38 +144,37 @@ class Registry:
         return {
             "dataset": name,
             "tier": label.tier,
-            "rows": len(frame),
-            "epsilon": epsilon,
+            "rows": rows,
+            "epsilon": label.epsilon,
             "delta": delta,
-            "learnt": learnt,
+            "learnt": label.learnt,
         }
 
     def twin(self, name: str) -> Path:
         return self.context.area.folder("twins") / f"{name}.SYNTHETIC.parquet"
 
-    def _margins(self, policies: Policies, name: str, dataset: Dataset, version: str) -> Margins:
-        """The stored margins of this version at this price, else charged and then drawn, once."""
-        from tre.secure.data.twin_plausible import Margins, measure
+    def _learnt(self, policies: Policies, name: str, dataset: Dataset, version: str, *, rho_units: int) -> Learnt:
+        """What was learnt of this version at this price before, else charged and then drawn, once."""
+        from tre.secure.data import twin_tiers
 
-        database = self.context.database
-        delta = policies.populations[dataset.population].lifetime.delta
-        units = rho_of(dataset.twin.epsilon or 0, delta)
-        request = digest({"margins": dataset.table.model_dump(mode="json"), "rho_units": units})
+        database, twin = self.context.database, dataset.twin
+        twin_tiers.enough(dataset.table, twin, rho_units=rho_units)
+        request = digest({**twin_tiers.question(dataset.table, twin), "rho_units": rho_units})
         with database.write() as connection:
             found = ledger.stored(connection, project=None, version=version, digest=request)
             if found is not None:
-                return Margins.model_validate_json(str(found.value))
+                return twin_tiers.learnt_from(str(found.value), twin)
             wanted = ledger.Reservation(
                 population=dataset.population, project=None, purpose="twin", request_digest=request,
-                dataset_version=version, release=None, position=0, rho_units=units,
+                dataset_version=version, release=None, position=0, rho_units=rho_units,
             )  # fmt: skip
             (entry,) = ledger.reserve(connection, policies, [wanted], at=self.context.now())
             ledger.spend(connection, entry, at=self.context.now())
         # Spent and durable: only now are rows read. A crash from here on loses the charge and draws nothing twice.
-        margins = measure(self.rows(name, version), dataset.table, rho_units=units)
+        learnt = twin_tiers.learn(self.rows(name, version), dataset.table, twin, rho_units=rho_units)
         with database.write() as connection:
-            ledger.store(connection, entry, margins.model_dump_json(), at=self.context.now())
-        return margins
+            ledger.store(connection, entry, learnt.model_dump_json(), at=self.context.now())
+        return learnt
 
     # What a project may see
 

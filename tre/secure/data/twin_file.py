@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,28 +48,33 @@ class Label:
     learnt: str
 
 
-def finish(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
-    """The declared columns in their order, with `tre_person` and `tre_order` as ingest would give them, sorted by both."""
+def finish(frame: pd.DataFrame, schema: TableSchema, *, first: int = 0) -> pd.DataFrame:
+    """The declared columns in their order, with `tre_person` (from `first`) and `tre_order` as ingest would give them,
+    sorted by both."""
     names = [f.name for f in schema.fields]
     person, _ = pd.factorize(frame[schema.unit.field], sort=True)
-    frame = frame[names].assign(**{PERSON: person.astype("int64")})
+    frame = frame[names].assign(**{PERSON: person.astype("int64") + first})
     frame = frame.sort_values([PERSON, *schema.primary_key], kind="stable").reset_index(drop=True)
     return frame.assign(**{ORDER: frame.groupby(PERSON).cumcount().astype("int32")})
 
 
-def write(frame: pd.DataFrame, schema: TableSchema, label: Label, out: Path) -> str:
-    """Write the twin, finished and labelled; gives the SHA-256 of the file's bytes."""
-    frame = finish(frame, schema)
+def write(frames: pd.DataFrame | Iterable[pd.DataFrame], schema: TableSchema, label: Label, out: Path) -> str:
+    """Write the twin, finished and labelled, piece by piece (each of other persons); gives the SHA-256 of the file's bytes."""
     types = [(f.name, _ARROW[f.type]) for f in schema.fields] + [(PERSON, pa.int64()), (ORDER, pa.int32())]
-    columns = [pa.array(frame[name], type=kind, from_pandas=True) for name, kind in types]
     described = canonical_json(asdict(label))
     # pandas reads attrs from this key; without pandas' own description, it reads the types as it does in the real file.
     attrs = canonical_json({"tre": f"SYNTHETIC {described.decode()}"})
-    table = pa.Table.from_arrays(columns, schema=pa.schema(types, metadata={KEY: described, b"PANDAS_ATTRS": attrs}))
+    shape = pa.schema(types, metadata={KEY: described, b"PANDAS_ATTRS": attrs})
     descriptor, part = tempfile.mkstemp(prefix=".twin-", dir=out.parent)
     os.close(descriptor)
+    people = 0
     try:
-        pq.write_table(table, part, compression="zstd")
+        with pq.ParquetWriter(part, shape, compression="zstd") as writer:
+            for frame in [frames] if isinstance(frames, pd.DataFrame) else frames:
+                piece = finish(frame, schema, first=people)
+                people += piece[PERSON].nunique()
+                columns = [pa.array(piece[name], type=kind, from_pandas=True) for name, kind in types]
+                writer.write_table(pa.Table.from_arrays(columns, schema=shape))
         return publish(Path(part), out)
     finally:
         Path(part).unlink(missing_ok=True)

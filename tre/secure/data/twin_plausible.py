@@ -135,12 +135,12 @@ def _count(connection: duckdb.DuckDBPyConnection, parquet: Path, schema: TableSc
     bounded = f"SELECT * FROM read_parquet({literal(str(parquet))}) WHERE {ORDER} < {schema.unit.max_rows}"
     if cells.field == PEOPLE:
         bounded = f"SELECT count(*) AS {PEOPLE} FROM ({bounded}) GROUP BY {PERSON}"
-    sql = f"SELECT {_cell_number(cells)} AS cell, count(*) FROM ({bounded}) GROUP BY cell"
+    sql = f"SELECT {cell_number(cells)} AS cell, count(*) FROM ({bounded}) GROUP BY cell"
     found = dict(connection.execute(sql).fetchall())
     return tuple(int(found.get(i, 0)) for i in range(cells.size))
 
 
-def _cell_number(cells: Cells) -> str:
+def cell_number(cells: Cells) -> str:
     """SQL for the number of a row's cell; NULL, and so not counted, for what the schema says cannot be."""
     value = quote(cells.field)
     absent = f"WHEN {value} IS NULL THEN {cells.size - 1 if cells.missing else 'NULL'}"
@@ -178,7 +178,7 @@ def _persons(people: Margin) -> int:
 def _rows(people: Margin) -> int:
     """Rows of all persons together, each bin at its middle."""
     edges, persons = np.array(people.cells.edges), _persons(people)
-    return round(persons * float(np.dot(_shares(people, persons), (edges[:-1] + edges[1:] - 1) / 2)))
+    return round(persons * float(np.dot(shares_of(people, persons), (edges[:-1] + edges[1:] - 1) / 2)))
 
 
 def sample_plausible(margins: Margins, schema: TableSchema, *, seed: int) -> pd.DataFrame:
@@ -193,7 +193,7 @@ def sample_plausible(margins: Margins, schema: TableSchema, *, seed: int) -> pd.
 
 def _rows_per_person(people: Margin, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     persons = _persons(people)
-    shares = _shares(people, persons)
+    shares = shares_of(people, persons)
     low, high = (np.array(people.cells.edges[i : len(people.cells.edges) - 1 + i]) for i in (0, 1))
     index = rng.permuted(np.repeat(np.arange(len(shares)), _whole(shares * persons)))
     return np.asarray(rng.integers(low[index].astype(int), high[index].astype(int)))
@@ -202,7 +202,7 @@ def _rows_per_person(people: Margin, rng: np.random.Generator) -> np.ndarray[Any
 def _draw(margin: Margin, field: SchemaField, n: int, rows: int, rng: np.random.Generator) -> pd.Series:
     """`n` values with the margin's shares: uniform within a bin; None where the cell is that of missing values."""
     cells = margin.cells
-    index = rng.permuted(np.repeat(np.arange(cells.size), _whole(_shares(margin, rows) * n)))
+    index = rng.permuted(np.repeat(np.arange(cells.size), _whole(shares_of(margin, rows) * n)))
     missing = cells.missing & (index == cells.size - 1)
     if cells.kind == "categories":
         values = np.array([*cells.categories, *([None] * cells.missing)], dtype=object)
@@ -217,7 +217,7 @@ def _draw(margin: Margin, field: SchemaField, n: int, rows: int, rng: np.random.
 
 def _weights(margin: Margin, field: SchemaField, rows: int) -> np.ndarray[Any, Any] | None:
     """For a column of the key: how often each of its values is to be dealt."""
-    shares = _shares(margin, rows)
+    shares = shares_of(margin, rows)
     if margin.cells.kind == "categories":
         return shares[: len(margin.cells.categories)]
     if field.type is not FieldType.INTEGER or margin.cells.edges[-1] - margin.cells.edges[0] > 10_000:
@@ -226,7 +226,7 @@ def _weights(margin: Margin, field: SchemaField, rows: int) -> np.ndarray[Any, A
     return np.repeat(shares[: len(widths)] / widths, widths)
 
 
-def _shares(margin: Margin, total: int) -> np.ndarray[Any, Any]:
+def shares_of(margin: Margin, total: int) -> np.ndarray[Any, Any]:
     """The counts nearest to the noisy ones that are not negative and add up to `total`, as shares of it."""
     counts = _plain(margin)
     kept = counts > 0

@@ -30,6 +30,8 @@ EPOCH = date(1970, 1, 1)
 _TRIES = 60
 # Above this many values a key column is drawn and redrawn instead of dealt out.
 _DEALT = 200
+# Where nothing is known of people's numbers of rows, they have up to this many, or fewer as the schema says.
+_MOST_ROWS = 10
 _DAYS = ((date(2000, 1, 1) - EPOCH).days, (date(2020, 1, 1) - EPOCH).days)
 
 
@@ -106,21 +108,28 @@ def shape(
     rng: Generator,
     *,
     weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    keys: np.ndarray[Any, Any] | None = None,
+    people: np.ndarray[Any, Any] | None = None,
 ) -> pd.DataFrame:
-    """Rows of persons with these numbers of rows. Fields not in `drawn` are uniform; `weights` are of key categories."""
+    """Rows of persons with these numbers of rows. Fields not in `drawn` are uniform; `weights` are of key categories, or
+    `keys` are each row's own. `people` are their identifiers, where others of the same twin are made elsewhere."""
     unit = schema.field(schema.unit.field)
-    identifiers = _identifiers(unit, len(rows_per_person))
-    rows_per_person = np.minimum(rows_per_person, most_rows(schema))[: len(identifiers)]
+    known = identifiers(unit, len(rows_per_person)) if people is None else people
+    rows_per_person = np.minimum(rows_per_person, most_rows(schema))[: len(known)]
     n = int(rows_per_person.sum())
     person = np.repeat(np.arange(len(rows_per_person)), rows_per_person)
     frame = pd.DataFrame({PERSON: person})
     for field in schema.fields:
         if field.name == unit.name:
-            frame[field.name] = identifiers[person]
+            frame[field.name] = known[person]
         else:
             made = drawn[field.name].iloc[:n] if field.name in drawn else draw(field, n, rng)
             frame[field.name] = _clean(made, field, schema, rng)
-    frame = _deal_keys(frame, schema, rows_per_person, weights or {}, rng)
+    if keys is None:
+        frame = _deal_keys(frame, schema, rows_per_person, weights or {}, rng)
+    else:
+        (other,) = [name for name in schema.primary_key if name != unit.name]
+        frame[other] = keys[:n]
     for field in schema.fields:
         if field.constraints.unique and field.name != unit.name:
             frame = _distinct(frame, [field], [field], rng)
@@ -137,6 +146,15 @@ def most_rows(schema: TableSchema) -> int:
     return min(schema.unit.max_rows, len(values)) if values else schema.unit.max_rows
 
 
+def dealt_rows(schema: TableSchema, rows: int, rng: Generator) -> np.ndarray[Any, Any]:
+    """1 to as many rows a person as allowed, uniform, until there are `rows` of them."""
+    counts = rng.integers(1, min(most_rows(schema), _MOST_ROWS) + 1, rows)
+    total = np.cumsum(counts)
+    last = int(np.searchsorted(total, rows))
+    counts[last] -= total[last] - rows
+    return counts[: last + 1]
+
+
 def _clean(column: pd.Series, field: SchemaField, schema: TableSchema, rng: Generator) -> pd.Series:
     """Drawn values as the schema allows them; where a value has to be and there is none, a uniform one."""
     column = column.reset_index(drop=True)
@@ -147,7 +165,7 @@ def _clean(column: pd.Series, field: SchemaField, schema: TableSchema, rng: Gene
     return column
 
 
-def _identifiers(unit: SchemaField, n: int) -> np.ndarray[Any, Any]:
+def identifiers(unit: SchemaField, n: int) -> np.ndarray[Any, Any]:
     """`n` different persons, or as many as there can be: the declared values, or numbers from the lower bound, or text with numbers in it."""
     values = values_of(unit)
     if values is not None:

@@ -27,12 +27,10 @@ import pandas as pd
 
 from tre.errors import PolicyError
 from tre.rules.schema import FieldType, SchemaField, TableSchema
-from tre.secure.data.twin_shape import EPOCH, draw, most_rows, needed, range_of, shape
+from tre.secure.data.twin_shape import EPOCH, dealt_rows, draw, needed, range_of, shape
 
 SEED_ROWS = 1000
 MISSING_SHARE = 0.05
-# A person of the twin has up to this many rows, where the schema allows more.
-MOST_ROWS = 10
 
 _TABLE = "twin"
 
@@ -40,19 +38,10 @@ _TABLE = "twin"
 def sample_valid(schema: TableSchema, *, rows: int, seed: int) -> pd.DataFrame:
     """About `rows` rows of the declared schema. Raises PolicyError without SDV, or if no row can fit the schema."""
     rng = np.random.default_rng(seed)
-    counts = _rows_per_person(schema, rows, rng)
+    counts = dealt_rows(schema, rows, rng)
     fields = [f for f in schema.fields if _modelled(f, schema)]
     drawn = _through_sdv(fields, schema, int(counts.sum()), rng) if fields else {}
     return shape(drawn, schema, counts, rng)
-
-
-def _rows_per_person(schema: TableSchema, rows: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """1 to as many rows as allowed, uniform, until there are `rows` of them."""
-    counts = rng.integers(1, min(most_rows(schema), MOST_ROWS) + 1, rows)
-    total = np.cumsum(counts)
-    last = int(np.searchsorted(total, rows))
-    counts[last] -= total[last] - rows
-    return counts[: last + 1]
 
 
 def _modelled(field: SchemaField, schema: TableSchema) -> bool:
