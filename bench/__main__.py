@@ -27,6 +27,7 @@ from bench import (
     report,
     sacro,
     submit,
+    twins,
 )
 from bench.measure import Comparison
 
@@ -47,6 +48,7 @@ OTHERS: dict[str, Callable[..., None]] = {
     "estimates": estimates.run,
     "proof": proof.run,
     "sacro": sacro.run,
+    "twins": twins.run,
 }
 BY_DEFAULT = ("check", "submit", "jobs", "ledger", "proof")
 RESULTS = Path(__file__).resolve().parent / "results"

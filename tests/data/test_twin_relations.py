@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from tre.errors import DataError, PolicyError
 from tre.rules.accounting import UNIT, rho_of
-from tre.rules.schema import TableSchema
+from tre.rules.schema import SchemaField, TableSchema
 from tre.rules.twin import Tier, TwinPolicy, problems
 from tre.secure.data import twin_relations, twin_tiers
 from tre.secure.data.ingest import ingest
 from tre.secure.data.twin_file import write
 from tre.secure.data.twin_layout import ABSENT, layout, read
+from tre.secure.data.twin_plausible import Cells, values
 from tre.secure.data.twin_related import sample_related
 from tre.secure.data.twin_relations import PARTS, Alone, Relations
+from tre.secure.data.twin_shape import repair
 
 from .test_twins import LABEL, ROOT, SCHEMAS, fits, ingested
 
@@ -280,3 +282,21 @@ def test_pure_epsilon_pays_for_no_gaussian_noise():
 )
 def test_the_middle_tier_is_understood_however_it_is_written(said):
     assert TwinPolicy.model_validate({"tier": said}).tier is Tier.MULTIVARIATE
+
+
+@pytest.mark.parametrize(
+    ("field", "edges"),
+    [
+        ({"type": "number", "constraints": {"minimum": 0, "maximum": 1}, "step": 0.01}, (0, 0.01, 0.1, 1)),
+        ({"type": "integer", "constraints": {"minimum": 0, "maximum": 500}, "step": 25}, (0, 25, 130, 501)),
+        ({"type": "integer", "constraints": {"minimum": 1, "maximum": 9}}, (1, 2, 5, 10)),
+        ({"type": "number", "constraints": {"minimum": -1, "maximum": 1}}, (-1, -0.5, 0, 1)),
+    ],
+)
+def test_a_value_drawn_for_a_cell_is_in_that_cell_after_the_repair_too(field, edges):
+    field = SchemaField.model_validate({"name": "x", **field})
+    codes = np.repeat(np.arange(len(edges) - 1), 500)
+    cells = Cells(field="x", kind="bins", edges=edges)
+    drawn = repair(values(cells, field, codes, np.random.default_rng(0)), field).to_numpy(float)
+    assert (np.minimum(np.searchsorted(edges, drawn, side="right") - 1, len(edges) - 2) == codes).all()
+    assert drawn.max() >= field.constraints.maximum - 0.02 * (edges[-1] - edges[0])

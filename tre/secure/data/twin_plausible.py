@@ -200,19 +200,26 @@ def _rows_per_person(people: Margin, rng: np.random.Generator) -> np.ndarray[Any
 
 
 def _draw(margin: Margin, field: SchemaField, n: int, rows: int, rng: np.random.Generator) -> pd.Series:
-    """`n` values with the margin's shares: uniform within a bin; None where the cell is that of missing values."""
-    cells = margin.cells
-    index = rng.permuted(np.repeat(np.arange(cells.size), _whole(shares_of(margin, rows) * n)))
-    missing = cells.missing & (index == cells.size - 1)
+    """`n` values with the margin's shares."""
+    index = np.repeat(np.arange(margin.cells.size), _whole(shares_of(margin, rows) * n))
+    return values(margin.cells, field, rng.permuted(index), rng)
+
+
+def values(cells: Cells, field: SchemaField, index: np.ndarray[Any, Any], rng: np.random.Generator) -> pd.Series:
+    """A value in each of these cells: any point of the field's grid that is in the bin; None where it is that of missing
+    values."""
     if cells.kind == "categories":
-        values = np.array([*cells.categories, *([None] * cells.missing)], dtype=object)
-        return pd.Series(values[index], dtype=object)
+        known = np.array([*cells.categories, *([None] * cells.missing)], dtype=object)
+        return pd.Series(known[index], dtype=object)
     edges = np.array(cells.edges)
     at = np.minimum(index, len(edges) - 2)
-    drawn = edges[at] + rng.random(n) * (edges[at + 1] - edges[at])
-    if field.type is not FieldType.NUMBER:
-        drawn = np.floor(drawn)
-    return pd.Series(np.where(missing, np.nan, drawn))
+    low, grid = range_of(field)[0], 1.0 if field.type is FieldType.DATE else field.grid or 1.0
+    # Points are numbered from the lower bound, as the repair counts them; the last bin of numbers has its upper edge.
+    first = np.ceil(np.round((edges - low) / grid, 6))
+    begin, end = first[:-1], first[1:]
+    end[-1] += field.type is FieldType.NUMBER
+    drawn = low + (begin[at] + np.floor(rng.random(len(at)) * np.maximum(end - begin, 1)[at])) * grid
+    return pd.Series(np.where(index >= len(edges) - 1, np.nan, drawn))
 
 
 def _weights(margin: Margin, field: SchemaField, rows: int) -> np.ndarray[Any, Any] | None:

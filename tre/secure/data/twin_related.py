@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tre.rules.schema import FieldType, TableSchema
+from tre.rules.schema import TableSchema
 from tre.secure.data.twin_layout import THERE, Layout, slot_values
 from tre.secure.data.twin_model import Model, deal
-from tre.secure.data.twin_plausible import PEOPLE, Cells
+from tre.secure.data.twin_plausible import PEOPLE, values
 from tre.secure.data.twin_relations import Alone, Relations
 from tre.secure.data.twin_shape import identifiers, most_rows, shape
 
@@ -61,10 +61,14 @@ def _piece(
         if name in (THERE, PEOPLE) or name in drawn:
             continue
         if alone.column.slot is None:  # one value a person, not only one cell
-            drawn[name] = values(alone.column.cells, schema, cells[name, None], rng).iloc[person].reset_index(drop=True)
+            drawn[name] = (
+                values(alone.column.cells, schema.field(name), cells[name, None], rng)
+                .iloc[person]
+                .reset_index(drop=True)
+            )
         else:
             code = np.stack([cells[name, k] for k in range(laid.slots)])[slot, person]
-            drawn[name] = values(alone.column.cells, schema, code, rng)
+            drawn[name] = values(alone.column.cells, schema.field(name), code, rng)
     if laid.time in drawn:
         drawn[laid.time] = _in_order(drawn[laid.time], person)
     counts = np.bincount(person, minlength=n)
@@ -106,20 +110,6 @@ def _rows(
     person = np.repeat(np.arange(n), counts)
     slot = np.arange(len(person)) - np.repeat(np.cumsum(counts) - counts, counts)
     return person, slot % laid.slots, None
-
-
-def values(cells: Cells, schema: TableSchema, code: Array, rng: np.random.Generator) -> pd.Series:
-    """Values in these cells: uniform within a bin, None for missing ones."""
-    if cells.kind == "categories":
-        known = np.array([*cells.categories, *([None] * cells.missing)], dtype=object)
-        return pd.Series(known[code], dtype=object)
-    edges = np.array(cells.edges)
-    missing = code >= len(edges) - 1
-    at = np.minimum(code, len(edges) - 2)
-    drawn = edges[at] + rng.random(len(code)) * (edges[at + 1] - edges[at])
-    if schema.field(cells.field).type is not FieldType.NUMBER:
-        drawn = np.floor(drawn)
-    return pd.Series(np.where(missing, np.nan, drawn))
 
 
 def _in_order(times: pd.Series, person: Array) -> pd.Series:
