@@ -101,7 +101,7 @@ class Model:
         total: float,
         *,
         before: Model | None = None,
-        tolerance: float = 1e-3,
+        tolerance: float = 3e-3,
     ) -> None:
         """`before`, a model of the first of the same tables, is where the search begins; it ends when three steps together
         bring the tables nearer by less than about that share."""

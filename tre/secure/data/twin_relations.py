@@ -109,7 +109,7 @@ class Relations(Closed):
     def sizes(self) -> tuple[int, ...]:
         return tuple(a.size for a in self.alone)
 
-    def model(self, *, before: Model | None = None, tolerance: float = 1e-3) -> Model:
+    def model(self, *, before: Model | None = None, tolerance: float = 3e-3) -> Model:
         """The distribution that agrees with the noisy tables: a function of them alone."""
         tables = [*(self._one(i, a) for i, a in enumerate(self.alone)), *map(self._several, self.together)]
         return Model(self.sizes, tables, self.people, before=before, tolerance=tolerance)
@@ -335,7 +335,7 @@ def _further(secret: _Secret, known: Relations, budget: _Budget, *, triples: boo
     candidates = _candidates([a.column for a in known.alone])
     each = budget.further // ROUNDS
     for _ in range(ROUNDS):
-        model = known.model(before=model, tolerance=3e-3)
+        model = known.model(before=model, tolerance=1e-2)
         shares = partial(_shares, model.sample(_DRAWN, rng), known.sizes)
         options = _joinable(known, candidates, triples=triples)
         scores = secret.scores(options, shares, known.people, table=budget.further_table)
