@@ -20,7 +20,7 @@ from tre.secure import policies as policy_files
 from tre.secure.data.partition import block_of
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
-from tre.secure.jobs import block_store, blocks, leases, runner
+from tre.secure.jobs import block_store, blocks, leases, runner, turns
 from tre.secure.jobs.blocks import Blocks
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.queue import Queue
@@ -187,7 +187,7 @@ def sandbox(monkeypatch, clock):
             )
 
     made = Sandbox()
-    monkeypatch.setattr(blocks.runner, "run", made.run)
+    monkeypatch.setattr(turns.runner, "run", made.run)
     monkeypatch.setattr(blocks.zygote, "begun", lambda *_: nullcontext())
     return made
 
@@ -243,7 +243,7 @@ def test_a_block_is_told_nothing_of_the_whole(area, clock, sandbox):
 FORGED = [
     '{"age": [NaN]}', '{"age": [1e308]}', '{"age": ["40"]}', '{"age": 40}', '{"age": [40, 41]}', '{"age": [true]}',
     '{"age": [[40]]}', "[" * 100_000, '{"age": [' + "9" * 5_000 + "]}", "not JSON", '[{"age": [40]}]', '{"other": [40]}',
-    '{"age": [-Infinity]}', '{"age": [-0.001]}', "\x00", " " * (blocks.MAX_CLAIMS + 1),
+    '{"age": [-Infinity]}', '{"age": [-0.001]}', "\x00", " " * (turns.MAX_CLAIMS + 1),
 ]  # fmt: skip
 
 
