@@ -16,11 +16,13 @@ from bench import (
     accuracy,
     audit,
     blocks,
+    blocks_slurm,
     check,
     cost,
     crate,
     disclosure,
     estimates,
+    intervals,
     jobs,
     ledger,
     proof,
@@ -38,6 +40,7 @@ SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {
     "ledger": ledger.run,
     "cost": cost.run,
     "blocks": blocks.run,
+    "slurm": blocks_slurm.run,
 }
 OTHERS: dict[str, Callable[..., None]] = {
     "accuracy": accuracy.run,
@@ -45,6 +48,7 @@ OTHERS: dict[str, Callable[..., None]] = {
     "crate": crate.run,
     "disclosure": disclosure.run,
     "estimates": estimates.run,
+    "intervals": intervals.run,
     "proof": proof.run,
     "sacro": sacro.run,
 }
