@@ -33,6 +33,8 @@ log = logging.getLogger("tre.worker")
 SETTLE_SECONDS = 2.0
 # After the last slot, for what was written in it.
 LAST_SECONDS = 1.0
+# The node program says that it lives every second.
+QUIET_SECONDS = 3.0
 # Between one job that was lost and the next.
 PAUSE_SECONDS = 2.0
 # For a job to end that was told to.
@@ -119,6 +121,7 @@ class Share:
             self._watch(folder, number)
         finally:
             _call_over(folder)
+            self._hear(folder)  # before the controller is asked for anything
             self.cluster.cancel(number)
             self._ended(number)
             self._hear(folder)
@@ -139,10 +142,12 @@ class Share:
             if (folder / OUTCOME).exists():
                 return
             self._hear(folder)
-            if time.monotonic() > beat.last() + NOTICE:
+            quiet = beat.quiet()
+            if quiet > NOTICE:
                 self._silent = beat.node
                 raise AttemptLost("its node says nothing")
-            state = self._state(number)
+            # While the node speaks, the controller is not asked: it may take long to answer, or be gone.
+            state = self._state(number) if not 0 <= quiet < QUIET_SECONDS else "RUNNING"
             if state is not None and state not in ENDED:
                 over_since = None
             elif over_since is None:
@@ -171,20 +176,20 @@ class Share:
 
 
 class Beat:
-    """When a node last said that it lives, by this machine's clock; it may not have begun to."""
+    """For how many seconds a node has not said that it lives, by this machine's clock; negative before it has begun to."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._seen, self._at, self.node = path, 0, math.inf, ""
 
-    def last(self) -> float:
+    def quiet(self) -> float:
         try:
-            now = self._path.stat().st_mtime_ns
+            said = self._path.stat().st_mtime_ns
         except FileNotFoundError:
-            return self._at
-        if now != self._seen:
-            self._seen, self._at = now, time.monotonic()
+            said = self._seen
+        if said != self._seen:
+            self._seen, self._at = said, time.monotonic()
             self.node = self._path.read_text()
-        return self._at
+        return time.monotonic() - self._at
 
 
 def _hear(folder: Path, done: set[int], said: Said) -> None:
