@@ -60,7 +60,10 @@ def unavailable():
 
 
 class Cluster:
-    def __init__(self):
+    """`bound`: to which processor a node, and all that runs there, is to keep."""
+
+    def __init__(self, bound=()):
+        self.bound = dict(bound)
         self.folder = Path(tempfile.mkdtemp(prefix="tre-slurm-", dir="/tmp"))
         self.folder.chmod(0o755)
         self.processes = {}
@@ -110,9 +113,10 @@ class Cluster:
             "n2": ["slurmd", "-D", "-N", "n2", "-f", str(self.conf)],
         }[name]  # fmt: skip
         program = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        only = ["taskset", "-c", str(self.bound[name])] if name in self.bound else []
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [program, *command[1:]], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*only, program, *command[1:]], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         if name == "munged":
             _until((munge / "socket").exists, self.log)

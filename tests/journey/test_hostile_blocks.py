@@ -34,7 +34,7 @@ HOSTILE = {
     "crashes": "claim({'seen': [0], 'age': [200]}); os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)",
     "sleeps": "claim({'seen': [0], 'age': [200]}); time.sleep(1000)",
     "floods": "claim({'seen': [0], 'age': [200]})\n"
-    "for _ in range(20): subprocess.Popen(['sh', '-c', 'yes & yes'])\n"
+    "for _ in range(6): subprocess.Popen(['sh', '-c', 'yes & yes'])\n"
     "open('/outbox/large', 'wb').write(bytes(2**25)); kept.append(bytearray(2**40))",
     "hands out exotic values": "claim('{\"seen\": [NaN], \"age\": [' + '9' * 5000 + '], \"\\\\u0000\": ' + '[' * 900 + ']' * 900 + '}', end=True)",
     "forges a result": "write('/outbox', 'emitted.json', '{\"estimates\": [{\"name\": \"more\"}]}')\n"
@@ -86,7 +86,7 @@ BLOCKS = 12
 CHANGES = {
     "population": {"lifetime": BUDGET}, "visits": {"allowances": {"toy-people": BUDGET}},
     "others": {"allowances": {"toy-people": BUDGET}},
-    "area": {"tick_seconds": 15, "review": {"automatic_epsilon": 100}, "sandbox": {"wall_seconds": 120}, "blocks": {"seconds": 14, "lanes": 6, "twin": 0, "memory_mb": 1024}},
+    "area": {"tick_seconds": 6, "review": {"automatic_epsilon": 100}, "sandbox": {"wall_seconds": 120}, "blocks": {"seconds": 9, "lanes": 6, "twin": 0, "memory_mb": 1024}},
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tre.rules.slots import LEAD, SLACK, schedule
+from tre.rules.slots import LEAD, NOTICE, SLACK, schedule, turn
 
 ASKED = st.fixed_dictionaries(
     {
@@ -40,3 +40,25 @@ def test_the_next_slot_is_one_that_has_not_begun_and_there_is_none_after_the_las
     assert found.next(found.begins - 10) == 0
     assert found.next(found.begins, used=0) == 1
     assert found.next(found.begins, used=found.slots - 1) is None
+
+
+@given(asked=ASKED, wait=st.integers(1, 600))
+def test_where_machines_are_waited_for_the_first_slot_is_later_and_one_may_be_replaced(asked, wait):
+    without, found = schedule(**asked), schedule(**asked, wait=wait)
+    assert found.begins == without.begins + wait
+    assert (found.slots - without.slots) * found.seconds >= NOTICE + wait + LEAD
+
+
+@given(blocks=st.integers(1, 60), lanes=st.integers(1, 8), lost=st.sets(st.integers(0, 60)))
+def test_a_block_has_its_slot_whatever_became_of_others_and_a_lost_one_a_spare_slot(blocks, lanes, lost):
+    """`lost`: slots in which whatever should have run the blocks was away."""
+    rounds, done, began = math.ceil(blocks / lanes), set(), {}
+    for slot in range(rounds + len(lost) + rounds):
+        now = turn(slot, range(blocks), done, lanes)
+        assert len(now) <= lanes
+        if slot not in lost:
+            began |= dict.fromkeys(now, slot)
+            done.update(now)
+    missed = {b for b in range(blocks) if b // lanes in lost}
+    assert all(began[b] == b // lanes for b in set(range(blocks)) - missed)
+    assert all(began[b] >= rounds for b in missed)

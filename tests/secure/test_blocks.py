@@ -2,9 +2,11 @@
 stored, once. The sandbox is a stand-in here that writes what a hostile one could; the real one is in the journey's test."""
 
 import json
+import math
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,20 +14,24 @@ import sqlalchemy as sa
 
 from tests.journey.conftest import notebook, policies, write_data, write_policies
 from tre.errors import RequestError
-from tre.messages import Emitted, EmittedEstimate, World
+from tre.messages import Emitted, EmittedEstimate, Manifest, World
 from tre.rules.ledger import AccountKind, Charge
 from tre.rules.lifecycle import Job, Release
+from tre.rules.policy import Sandbox
+from tre.rules.slots import schedule, turn
 from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.data.partition import block_of
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
-from tre.secure.jobs import block_store, blocks, leases, runner
+from tre.secure.jobs import block_store, blocks, leases, runner, turns
 from tre.secure.jobs.blocks import Blocks
 from tre.secure.jobs.claims import Claims
 from tre.secure.jobs.queue import Queue
 from tre.secure.jobs.releasing import Releases
 from tre.secure.jobs.sandbox import Ended
+from tre.secure.jobs.spread import shares
+from tre.secure.jobs.turns import Work
 from tre.secure.release import estimates
 from tre.secure.release.bundle import Bundler
 from tre.secure.release.check import Check
@@ -187,7 +193,7 @@ def sandbox(monkeypatch, clock):
             )
 
     made = Sandbox()
-    monkeypatch.setattr(blocks.runner, "run", made.run)
+    monkeypatch.setattr(turns.runner, "run", made.run)
     monkeypatch.setattr(blocks.zygote, "begun", lambda *_: nullcontext())
     return made
 
@@ -243,7 +249,7 @@ def test_a_block_is_told_nothing_of_the_whole(area, clock, sandbox):
 FORGED = [
     '{"age": [NaN]}', '{"age": [1e308]}', '{"age": ["40"]}', '{"age": 40}', '{"age": [40, 41]}', '{"age": [true]}',
     '{"age": [[40]]}', "[" * 100_000, '{"age": [' + "9" * 5_000 + "]}", "not JSON", '[{"age": [40]}]', '{"other": [40]}',
-    '{"age": [-Infinity]}', '{"age": [-0.001]}', "\x00", " " * (blocks.MAX_CLAIMS + 1),
+    '{"age": [-Infinity]}', '{"age": [-0.001]}', "\x00", " " * (turns.MAX_CLAIMS + 1),
 ]  # fmt: skip
 
 
@@ -341,6 +347,21 @@ def test_a_run_of_all_rows_is_never_made_of_a_job_of_blocks(area, clock, sandbox
         leases.drop(connection, lease)
     area.claims.recover()
     assert area.state(job) == Job.QUEUED
+
+
+@pytest.mark.parametrize(("k", "lanes", "jobs"), [(120, 8, 2), (7, 6, 3), (2, 12, 4), (1000, 64, 7)])
+def test_on_a_cluster_every_block_is_of_one_share_and_all_shares_fit_the_slots(k, lanes, jobs):
+    times = schedule(now=0, busy_until=0, blocks=k, lanes=lanes, seconds=9, tick=1, wait=30)
+    work = Work(
+        rows=Path(), datasets=(), blocks=tuple(range(k)), done=(), lanes=lanes, times=times, parameters="{}",
+        manifest=Manifest(world=World.BLOCK, project="visits", datasets={}, released={}), limits=Sandbox(),
+    )  # fmt: skip
+    found = shares(work, jobs)
+    assert sorted(b for share in found for b in share.blocks) == list(range(k))
+    assert 0 < len(found) <= jobs
+    own = math.ceil(k / lanes)
+    for share in found:
+        assert {b for slot in range(own) for b in turn(slot, share.blocks, (), share.lanes)} == set(share.blocks)
 
 
 def released(area, release):

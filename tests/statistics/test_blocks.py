@@ -144,14 +144,16 @@ def draws(e, k, *, units, pure=False, times, spread=0.1, centre=0.3):
 @pytest.mark.slow
 @pytest.mark.parametrize("pure", [False, True])
 @pytest.mark.parametrize(
-    ("aggregator", "k"), [(Aggregator.MEDIAN, 200), (Aggregator.MEDIAN, 600), (Aggregator.MEAN, 300), (Aggregator.WINSORISED, 1500)]
+    ("aggregator", "k", "times"),
+    [(Aggregator.MEDIAN, 200, 400), (Aggregator.MEDIAN, 600, 100), (Aggregator.MEAN, 300, 400), (Aggregator.WINSORISED, 1500, 100)],
 )  # fmt: skip
-def test_errors_are_those_told_beforehand(aggregator, k, pure):
+def test_errors_are_those_told_beforehand(aggregator, k, times, pure):
+    """Within four standard errors of so many draws: where most of the error is noise, half as much again is seen."""
     e = estimate(aggregator=aggregator)
     units = 10**12 if pure else rho_of(1.0, DELTA)
-    found = [c.value - 0.3 for c in draws(e, k, units=units, pure=pure, times=400)]
+    found = [c.value - 0.3 for c in draws(e, k, units=units, pure=pure, times=times)]
     told = blocks_combine.expected_error(e, k, units, pure=pure, spread=0.1)
-    assert math.sqrt(np.mean(np.square(found))) == pytest.approx(told, rel=0.15)
+    assert math.sqrt(np.mean(np.square(found))) == pytest.approx(told, rel=4 / math.sqrt(2 * times))
 
 
 @pytest.mark.parametrize("spread", [0.003, 0.01, 0.03, 0.1])
@@ -185,10 +187,11 @@ def test_how_many_blocks_an_interval_needs_is_known_beforehand():
 @pytest.mark.slow
 @pytest.mark.parametrize("pure", [False, True])
 def test_a_medians_interval_covers_what_such_blocks_give(pure):
+    """It is rather too wide (`bench intervals` has how much): of a hundred, hardly one should not."""
     e, units = estimate(), 10**12 if pure else rho_of(1.0, DELTA)
     assert blocks_combine.margin(e, 200, units, pure=pure) is None
     assert all(c.low is None for c in draws(e, 200, units=units, pure=pure, times=5))
-    inside = [c.low <= 0.3 <= c.high for c in draws(e, 600, units=units, pure=pure, times=400)]
+    inside = [c.low <= 0.3 <= c.high for c in draws(e, 600, units=units, pure=pure, times=100)]
     assert np.mean(inside) >= 0.93
 
 

@@ -137,7 +137,7 @@ class Queue(Closed):
 
 
 class Blocks(Closed):
-    """Estimates over blocks. Each block has a slot of `seconds`, whether it needs them or not; `lanes` run at once."""
+    """Estimates over blocks. Each block has a slot of `seconds`, whether it needs them or not; `lanes` run at once on one machine."""
 
     seconds: int = Field(default=60, ge=1, le=3600)
     lanes: int = Field(default=2, ge=1, le=64)
@@ -160,6 +160,10 @@ class SlurmEngine(Closed):
     partition: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     account: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     cpus: int = Field(default=1, ge=1, le=256)
+    # Over how many jobs the blocks of one plan are spread, each of which runs `blocks.lanes` at once.
+    block_jobs: int = Field(default=1, ge=1, le=64)
+    # How long such a job may wait for its node: before the first slot, and in the place of one that was lost.
+    block_wait_seconds: int = Field(default=30, ge=1, le=3600)
 
 
 Engine = Annotated[LocalEngine | SlurmEngine, Field(discriminator="kind")]
@@ -184,6 +188,10 @@ class Area(Closed):
     raises_need: Literal[1, 2] = 1
     # What the desk may see of an unreleased job changes on multiples of this many seconds only.
     tick_seconds: int = Field(default=60, ge=1)
+
+    @property
+    def blocks_at_once(self) -> int:
+        return self.blocks.lanes * (self.engine.block_jobs if isinstance(self.engine, SlurmEngine) else 1)
 
 
 class Population(Closed):

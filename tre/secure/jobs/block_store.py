@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tre.messages import BlockPlan, Plan
 from tre.rules.canonical import digest
 from tre.rules.lifecycle import FINAL_RELEASES, Job
-from tre.rules.policy import Policies
+from tre.rules.policy import Policies, SlurmEngine
 from tre.rules.slots import Schedule, schedule
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -97,9 +97,11 @@ def fix(context: Context, connection: sa.Connection, job: str, plan: BlockPlan, 
     going = sa.select(sa.func.max(b.c.due)).where(
         b.c.job.in_(sa.select(j.c.id).where(j.c.state.in_((Job.QUEUED, Job.RUNNING))))
     )
+    engine = policies.area.engine
+    wait = engine.block_wait_seconds if isinstance(engine, SlurmEngine) else 0
     times = schedule(
         now=context.seconds(), busy_until=int(connection.execute(going).scalar() or 0), blocks=plan.blocks,
-        lanes=plan.lanes, seconds=plan.seconds, tick=policies.area.tick_seconds,
+        lanes=plan.lanes, seconds=plan.seconds, tick=policies.area.tick_seconds, wait=wait,
     )  # fmt: skip
     values = {"begins": times.begins, "seconds": times.seconds, "slots": times.slots, "due": times.due}
     connection.execute(b.update().where(b.c.job == job).values(**values))

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +22,25 @@ from tre.errors import Conflict
 from tre.messages import BlockPlan, Manifest, Plan, World
 from tre.rules import policy
 from tre.rules.lifecycle import Job
+from tre.rules.policy import SlurmEngine
 from tre.rules.slots import Schedule
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.partition import Source, partition
 from tre.secure.data.registry import Registry
-from tre.secure.jobs import block_store, collect, leases, runner, zygote
+from tre.secure.jobs import block_store, leases, spread, zygote
 from tre.secure.jobs.claims import Claims
-from tre.secure.jobs.engine import Engine
 from tre.secure.jobs.faults import fault
 from tre.secure.jobs.leases import Lease
-from tre.secure.jobs.local import Local
 from tre.secure.jobs.queue import Queue
-from tre.secure.jobs.sandbox import Ended
+from tre.secure.jobs.slurm import Cluster
+from tre.secure.jobs.turns import Turns, Work, engines, until
 from tre.secure.jobs.work import Lane
-from tre.secure.jobs.zygote import Forked
 from tre.secure.release.planning import Planner, need_allowed
 
 log = logging.getLogger("tre.worker")
 Row = sa.Row[Any]
 
-MAX_CLAIMS = 2**18
 OUTBOX_MB = 16
 # What stands for a version in a block: the real one is named by all rows.
 NO_VERSION = "block"
@@ -93,7 +89,7 @@ class Blocks:
                 return
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        self._until(times.due, lane)
+        until(times.due, self.context.seconds, lane.cancelled)
         if lane.cancelled.is_set():
             if lane.draining:
                 self.queue.run_again(lease, counts=False)
@@ -107,46 +103,41 @@ class Blocks:
     def _all(
         self, job: Row, plan: Plan, blocks: BlockPlan, times: Schedule, folder: Path, lease: Lease, lane: Lane
     ) -> None:
+        cluster = self._cluster()
+
+        def said(number: int, claimed: bytes | None) -> None:
+            self._keep(number, str(job.id), block_store.places(plan, claimed), lease)
+
+        if cluster is not None:
+            spread.end_earlier(cluster, folder, said)
         with self.context.database.read() as connection:
             done = block_store.done(connection, str(job.id))
-        left = [number for number in range(blocks.blocks) if number not in done]
-        if not left or times.next(self.context.seconds()) is None:
+        if len(done) == blocks.blocks or times.next(self.context.seconds()) is None:
             return
         shutil.rmtree(folder, ignore_errors=True)
-        with zygote.begun(folder / "zygote", self.queue.notebook(plan.notebook)) as loading:
-            manifest = self._lay_out(plan, blocks, folder)
-            forks = loading if loading is not None and loading.works() else None
-            if forks is None:
-                log.warning("no process can be forked for blocks here: each loads its libraries itself")
+        notebook, seconds = self.queue.notebook(plan.notebook), self.context.seconds
 
-            def engine() -> Engine:
-                return Forked(forks) if forks is not None and forks.alive() else Local(folder)
+        def work() -> Work:
+            return Work(
+                rows=folder / "rows", datasets=blocks.datasets, blocks=tuple(range(blocks.blocks)), done=tuple(sorted(done)),
+                lanes=blocks.lanes, times=times, manifest=self._lay_out(plan, blocks, folder),
+                parameters=str(job.parameters), limits=limits(blocks),
+            )  # fmt: skip
 
-            self._slots(job, plan, blocks, times, left, manifest, folder, engine, lease, lane)
+        if cluster is not None:
+            spread.run(cluster, folder, work(), notebook, seconds=seconds, cancelled=lane.cancelled, said=said)
+            return
+        with zygote.begun(folder / "zygote", notebook) as loading:
+            all_of_them = work()  # while it loads
+            Turns(
+                folder, all_of_them, notebook, engine=engines(loading, folder), seconds=seconds, cancelled=lane.cancelled,
+                said=said,
+            ).run()  # fmt: skip
 
-    def _slots(
-        self, job: Row, plan: Plan, blocks: BlockPlan, times: Schedule, left: list[int], manifest: Manifest, folder: Path,
-        engine: Callable[[], Engine], lease: Lease, lane: Lane,
-    ) -> None:  # fmt: skip
-        used = -1
-        while left and not lane.cancelled.is_set():
-            slot = times.next(self.context.seconds(), used)
-            if slot is None:
-                return
-            used = slot
-            now, left = left[: blocks.lanes], left[blocks.lanes :]
-            self._until(times.begin(slot), lane)
-            threads = [
-                threading.Thread(
-                    target=self._block, args=(number, job, plan, blocks, manifest, folder, engine(), lease, lane),
-                    daemon=True,
-                )
-                for number in now
-            ]  # a sandbox ends with the thread that started it  # fmt: skip
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+    def _cluster(self) -> Cluster | None:
+        with self.context.database.read() as connection:
+            engine = policy_files.current(connection).area.engine
+        return Cluster(engine) if isinstance(engine, SlurmEngine) else None
 
     def _lay_out(self, plan: Plan, blocks: BlockPlan, folder: Path) -> Manifest:
         """The rows of every block in a folder of its own, and what a sandbox is told: the same for all."""
@@ -164,28 +155,6 @@ class Blocks:
         told = {name: info.model_copy(update={"version": NO_VERSION}) for name, info in infos.items()}
         return Manifest(world=World.BLOCK, project=plan.project, datasets=told, released={})
 
-    def _block(
-        self, number: int, job: Row, plan: Plan, blocks: BlockPlan, manifest: Manifest, folder: Path, engine: Engine,
-        lease: Lease, lane: Lane,
-    ) -> None:  # fmt: skip
-        # Alone in its folder: a runner removes what other attempts beside it have left.
-        own, claimed = folder / f"run-{number}" / "box", None
-        try:
-            ran = runner.run(
-                own, manifest=manifest, engine=engine, cancelled=lane.cancelled, limits=limits(blocks),
-                files={name: folder / "rows" / str(number) / f"{name}.parquet" for name in blocks.datasets},
-                notebook=self.queue.notebook(plan.notebook), parameters=str(job.parameters),
-            )  # fmt: skip
-            if ran.ended is Ended.FINISHED:
-                claimed = collect.read(ran.outbox, "claims.json", max_bytes=MAX_CLAIMS)
-        except Exception as error:  # whatever it was: this block says nothing
-            log.error("a block of %s failed: %s", job.id, fault(error))
-        finally:
-            engine.close()
-            shutil.rmtree(own.parent, ignore_errors=True)
-        if not lane.cancelled.is_set():
-            self._keep(number, str(job.id), block_store.places(plan, claimed), lease)
-
     def _keep(self, number: int, job: str, found: dict[str, tuple[int, ...]], lease: Lease) -> None:
         try:
             with self.context.database.write() as connection:
@@ -193,11 +162,6 @@ class Blocks:
                 block_store.keep(connection, job, number, found)
         except Exception as error:
             log.error("a block of %s was not kept: %s", job, fault(error))
-
-    def _until(self, moment: int, lane: Lane) -> None:
-        """Until then, by the clock of the area; or until the lane is to end."""
-        while not lane.cancelled.is_set() and (left := moment - self.context.seconds()) > 0:
-            lane.cancelled.wait(min(left, 1.0))
 
 
 def limits(blocks: BlockPlan) -> policy.Sandbox:

@@ -33,11 +33,9 @@ def main() -> int:
     order = json.loads((folder / ORDER).read_text())
     if order["token"] != token:
         return 3
-    try:
-        mark = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(mark, fcntl.LOCK_EX)
-    except FileExistsError:  # the scheduler started it again; what the first one writes counts, or nothing does
-        return _wait_for_the_first(folder)
+    mark = marked(folder)
+    if mark is None:  # the scheduler started it again; what the first one writes counts, or nothing does
+        return wait_for_the_first(folder)
     cancelled = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: cancelled.set())
     inputs, data, outbox = (folder / name for name in PARTS)
@@ -59,7 +57,17 @@ def main() -> int:
     return 0
 
 
-def _wait_for_the_first(folder: Path) -> int:
+def marked(folder: Path) -> int | None:
+    """The attempt's mark, locked until this process ends; None where another has made it."""
+    try:
+        mark = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return None
+    fcntl.flock(mark, fcntl.LOCK_EX)
+    return mark
+
+
+def wait_for_the_first(folder: Path) -> int:
     """Its lock ends with it: then there is an outcome, or never will be."""
     with (folder / MARK).open() as mark:
         fcntl.flock(mark, fcntl.LOCK_EX)

@@ -51,8 +51,11 @@ class Cluster:
         self._states: dict[str, str] = {}
         self._asked = 0.0
 
-    def submit(self, name: str, folder: Path, token: str, limits: Limits) -> str:
-        """Returns the job's number. Raises AttemptLost where Slurm did not say one."""
+    def submit(
+        self, name: str, folder: Path, token: str, limits: Limits, *, program: str = "tre.secure.jobs.node",
+        exclude: str | None = None,
+    ) -> str:  # fmt: skip
+        """Returns the job's number. `exclude`: a node that is not to have it. Raises AttemptLost where Slurm said none."""
         minutes = max(1, -(-(int(limits.wall_seconds) + MARGIN_SECONDS) // 60))
         options = [
             "--parsable", "--no-requeue", "--export=NONE", f"--job-name={name}", "--output=/dev/null",
@@ -61,8 +64,9 @@ class Cluster:
         ]  # fmt: skip
         options += [f"--partition={self.policy.partition}"] if self.policy.partition else []
         options += [f"--account={self.policy.account}"] if self.policy.account else []
+        options += [f"--exclude={exclude}"] if exclude else []
         # The shell hands over to Python and is gone: Slurm's signals reach the supervisor itself.
-        script = f'#!/bin/sh\nexec "{sys.executable}" -m tre.secure.jobs.node "{folder}" {token}\n'
+        script = f'#!/bin/sh\nexec "{sys.executable}" -m {program} "{folder}" {token}\n'
         said = _call(["sbatch", *options], script)
         number = said.strip().split(";")[0]
         if not number.isdigit():
@@ -113,7 +117,7 @@ class Slurm:
     def run(self, attempt: Attempt, cancelled: threading.Event) -> Outcome:
         self._end_earlier(attempt.folder)
         token = secrets.token_hex(16)
-        name = _name(token)
+        name = name_of(token)
         for part in PARTS:
             (attempt.folder / part).mkdir(parents=True)
         (attempt.folder / ORDER).write_text(json.dumps({"token": token, "limits": asdict(attempt.limits)}))
@@ -131,7 +135,7 @@ class Slurm:
             earlier = order.parent
             if earlier != folder and not (earlier / OUTCOME).exists():
                 try:
-                    name = _name(json.loads(order.read_text())["token"])
+                    name = name_of(json.loads(order.read_text())["token"])
                 except ValueError:  # its worker was killed while it wrote this, and so before it sent anything
                     continue
                 self._never(earlier, name)
@@ -181,7 +185,7 @@ class Slurm:
         raise AttemptLost(f"its job ended as {state or 'unknown'} without an outcome")
 
 
-def _name(token: str) -> str:
+def name_of(token: str) -> str:
     return f"tre-{token[:12]}"
 
 

@@ -23,8 +23,9 @@ from tre.messages import BlockPlan, DatasetInfo, EmittedEstimate, Manifest, Worl
 from tre.rules.schema import PERSON
 from tre.secure.data.partition import Source, partition
 from tre.secure.jobs import collect, runner, zygote
-from tre.secure.jobs.blocks import MAX_CLAIMS, NO_VERSION, limits
+from tre.secure.jobs.blocks import NO_VERSION, limits
 from tre.secure.jobs.sandbox import Ended
+from tre.secure.jobs.turns import MAX_CLAIMS
 from tre.secure.jobs.work import Lane
 from tre.secure.jobs.zygote import Forked
 

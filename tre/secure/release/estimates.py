@@ -86,7 +86,7 @@ def block_plan(
         )  # fmt: skip
     return BlockPlan(
         blocks=blocks, population=population, datasets=tuple(opened), seconds=rules.seconds,
-        memory_mb=rules.memory_mb, lanes=rules.lanes, advice=_advice(infos, opened, blocks),
+        memory_mb=rules.memory_mb, lanes=policies.area.blocks_at_once, advice=_advice(infos, opened, blocks),
     )  # fmt: skip
 
 
