@@ -99,5 +99,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tre' has no attribute {name!r}")
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext tre`."""
+    from tre.desk.magics import load
+
+    load(shell)
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -16,6 +16,20 @@ from tre.errors import Conflict, RequestError
 from tre.terminal import json_option
 
 
+def fetched(client: Any, release: str) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """A release's files, verified by the gateway's pinned key and put where notebooks at this desk replay them."""
+    from tre.archive import unpack
+    from tre.desk import bundle
+    from tre.desk.store import Store
+
+    store = Store.default()
+    store.pin_key(client.url, client.receipt_key())
+    files = unpack(client.bundle(release))
+    verdict = bundle.verify(files, store.known_keys())
+    bundle.write(store.releases / release, files)
+    return files, verdict
+
+
 @click.command()
 @click.argument("release")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
@@ -30,22 +44,19 @@ def fetch(release: str, folder: Path | None, archive: Path | None, show: Console
     Example: tre fetch rel-1a2b3c4d results/
       tre fetch rel-1a2b3c4d --archive rel-1a2b3c4d.zip
     """
-    from tre.archive import unpack
     from tre.desk import bundle
     from tre.desk import show as shown
     from tre.desk.connect import needed
-    from tre.desk.store import Store
 
     if folder is None and archive is None:
         raise RequestError("target_missing", "Nothing says where to.", "Name a folder, or --archive FILE.zip.")
     client = needed()
-    click.get_current_context().call_on_close(lambda: shown.isolation(client.isolation))
-    store = Store.default()
-    store.pin_key(client.url, client.receipt_key())
-    files = unpack(client.bundle(release))
-    verdict = bundle.verify(files, store.known_keys())
-    for target in {store.releases / release} | ({folder} if folder is not None else set()):
-        bundle.write(target, files)
+    context = click.get_current_context()
+    context.call_on_close(client.close)
+    context.call_on_close(lambda: shown.isolation(client.isolation))
+    files, verdict = fetched(client, release)
+    if folder is not None:
+        bundle.write(folder, files)
     if archive is not None:
         bundle.write_archive(archive, release, files)
     where = " and ".join([*([f"{folder}/"] if folder else []), *([str(archive)] if archive else [])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from rich.console import Console
 
 from tre import terminal
 from tre.desk import checking, notices, reviewing
-from tre.errors import Conflict, NotebookError, NotFound, RequestError, TreError
-from tre.messages import JobView, Stage, Submission
+from tre.errors import Conflict, RequestError
+from tre.messages import JobView, Stage
 from tre.terminal import json_option, table
 
 
@@ -40,7 +39,9 @@ def _client() -> Any:
     from tre.desk.connect import needed
 
     client = needed()
-    click.get_current_context().call_on_close(lambda: show.isolation(client.isolation))
+    context = click.get_current_context()
+    context.call_on_close(client.close)  # in a notebook the process lives on
+    context.call_on_close(lambda: show.isolation(client.isolation))
     return client
 
 
@@ -105,54 +106,6 @@ def twin(dataset: str, output: Path | None, show: Console) -> Any:
     return {"dataset": dataset, "path": str(path), "twin": label}
 
 
-def _parameters(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """As papermill does: numbers, booleans and None are recognised, everything else is text."""
-    return {name: _value(text) for name, text in pairs}
-
-
-def _value(text: str) -> Any:
-    try:
-        value = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-    except ValueError:
-        return text
-    return value if value is None or isinstance(value, bool | int | float) else text
-
-
-def _submission(
-    notebook: Path, project: str, parameters: tuple[tuple[str, str], ...], strip: bool, blocks: str | None
-) -> Submission:
-    """The notebook's bytes, checked here as the gateway will check them."""
-    from tre.rules import notebook as rules
-
-    try:
-        if notebook.stat().st_size > 20 * rules.MAX_BYTES:
-            raise NotebookError("notebook_too_large", "The notebook is too large.", "Keep data and outputs out of it.")
-        content = notebook.read_bytes()
-    except OSError:
-        raise NotFound("notebook_missing", f"{notebook} cannot be read.", "Name a file that is there.") from None
-    content = rules.strip(content) if strip else content
-    given = _parameters(parameters)
-    rules.check_parameters(rules.check(content), given)
-    try:
-        return Submission(
-            project=project,
-            notebook=content.decode(),
-            name=notebook.name[-200:],
-            parameters=given,
-            blocks=_blocks(blocks),
-        )
-    except ValueError:
-        raise NotFound("project_unknown", "That is no project's name.", "Yours are in: tre login, tre budget") from None
-
-
-def _blocks(text: str | None) -> Any:
-    if text is None or text == "auto":
-        return text
-    if not (text.isascii() and text.isdigit() and 2 <= int(text) <= 10_000):
-        raise RequestError("blocks_invalid", "That is no number of blocks.", "Say --blocks 200, or --blocks auto.")
-    return int(text)
-
-
 _common = [
     click.argument("notebook", type=click.Path(path_type=Path)),
     click.option("--project", "-P", required=True, help="The project it is for."),
@@ -177,32 +130,14 @@ def rehearse(notebook: Path, project: str, parameters: Any, blocks: str | None, 
     \b
     Example: tre rehearse analysis.ipynb --project visits
     """
-    view = _rehearsed(_client(), _submission(notebook, project, parameters, strip, blocks), show)
+    from tre.desk import sending
+
+    view = sending.rehearsed(
+        _client(), sending.read(notebook, project, dict(parameters), strip=strip, blocks=blocks), show
+    )
     if all(c.affordable for c in view.costs):
         show.print(f"Nothing was charged. To let it go as it is: tre confirm {view.id}; else: tre withdraw {view.id}")
     return view
-
-
-def _rehearsed(client: Any, submission: Submission, show: Console) -> JobView:
-    view = client.submit(submission)
-    view = _wait(client, view.id, lambda v: v.stage is not Stage.REHEARSING, show)
-    if view.failure is not None:
-        from tre.desk import show as shows
-
-        if view.failure.code == "notebook_failed":
-            show.print(view.failure.traceback[-3_000:], markup=False)
-        raise TreError(view.failure.code, view.failure.message, view.failure.next_step)
-    from tre.desk import show as shows
-
-    shows.plan(show, view)
-    return view
-
-
-def _wait(client: Any, job: str, done: Any, show: Console) -> JobView:
-    """Follow a job with a live line that says its stage, until `done`."""
-    from tre.desk.follow import until
-
-    return until(client, job, done, show)
 
 
 @cli.command()
@@ -224,8 +159,12 @@ def submit(
       tre submit forest.ipynb --project visits --blocks 200
       tre submit tables.ipynb --project visits --check
     """
+    from tre.desk import sending
+
     client = _client()
-    view = _rehearsed(client, _submission(notebook, project, parameters, strip, blocks), show)
+    view = sending.rehearsed(
+        client, sending.read(notebook, project, dict(parameters), strip=strip, blocks=blocks), show
+    )
     if check:
         return _checked(client, view, show)
     # What does not fit is refused below, with what would: no need to ask.
@@ -235,7 +174,7 @@ def submit(
         raise Conflict(
             "not_confirmed", "The plan was not confirmed; nothing was charged.", "Submit again when you wish."
         )
-    return _confirmed(client, view, wait, show)
+    return sending.confirmed(client, view, show, wait=wait)
 
 
 def _checked(client: Any, view: JobView, show: Console) -> JobView:
@@ -252,18 +191,6 @@ def _checked(client: Any, view: JobView, show: Console) -> JobView:
     return withdrawn.model_copy(update={"plan": plan})
 
 
-def _confirmed(
-    client: Any, view: JobView, wait: bool, show: Console, exceptions: dict[str, str] | None = None
-) -> JobView:
-    from tre.desk import show as shows
-
-    view = client.confirm(view.id, view.plan_digest, exceptions)
-    if wait:
-        view = _wait(client, view.id, lambda v: v.stage.final, show)
-    shows.job(show, view)
-    return view
-
-
 @cli.command()
 @click.argument("job")
 @reviewing.exception_option
@@ -275,11 +202,13 @@ def confirm(job: str, exceptions: dict[str, str], wait: bool, show: Console) -> 
     \b
     Example: tre confirm job-1a2b3c4d --exception "table-2=the zeros are structural: men have no births"
     """
+    from tre.desk import sending
+
     client = _client()
     view = client.job(job)
     if view.plan_digest is None:
         raise Conflict("not_planned", "This job has no plan.", "Look at it: tre job ID")
-    return _confirmed(client, view, wait, show, exceptions)
+    return sending.confirmed(client, view, show, wait=wait, exceptions=exceptions)
 
 
 @cli.command()
@@ -325,9 +254,10 @@ def job(job_id: str, wait: bool, show: Console) -> Any:
     Example: tre job job-1a2b3c4d --wait
     """
     from tre.desk import show as shows
+    from tre.desk.follow import until
 
     client = _client()
-    view = _wait(client, job_id, lambda v: v.stage.final, show) if wait else client.job(job_id)
+    view = until(client, job_id, lambda v: v.stage.final, show) if wait else client.job(job_id)
     shows.job(show, view)
     if view.stage is Stage.PLANNED:
         shows.plan(show, view)
