@@ -5,7 +5,7 @@ error has its part of sampling as the closed form has, and the whole population'
 into blocks, the estimator runs on each, and the blocks are combined by OpenDP's noise several times. The unit of all
 errors is the ordinary standard error: the spread of the same estimator on whole samples.
 
-Told beforehand: from blocks of a plausible twin (its margins measured at epsilon 1), by the closed form; `form` is the
+Told beforehand: from blocks of a multivariate plausible twin (made at epsilon 1), by the closed form; `form` is the
 same with the real blocks' spread, which nobody may know: it tells the form's own error from the twin's. What both tell is
 the error about what such blocks give on average; `error` is about the whole's estimate, so that a bias of small blocks is in
 it. GUPT (Mohan et al. 2012): the mean of n^0.4 blocks, clamped to the same bounds. A declared statistic at the same price:
@@ -33,7 +33,8 @@ from bench.estimators import Rows, Task, everything, number
 from bench.measure import say
 from bench.ours import table_schema, with_people
 from tre.rules.accounting import rho_of
-from tre.secure.data.twin_plausible import measure, sample_plausible
+from tre.rules.twin import Tier, TwinPolicy
+from tre.secure.data import twin_tiers
 from tre.secure.release.estimates import comfortable
 from tre.statistics import blocks_combine as combining
 from tre.statistics import logistic
@@ -197,8 +198,9 @@ def _file(rows: Rows, folder: Path) -> Path:
 
 
 def _twin(rows: Rows, folder: Path) -> pd.DataFrame:
-    schema = table_schema(rows.columns)
-    return sample_plausible(measure(_file(rows, folder), schema, rho_units=rho_of(1.0, DELTA)), schema, seed=1)
+    schema, twin = table_schema(rows.columns), TwinPolicy(tier=Tier.MULTIVARIATE, epsilon=1)
+    learnt = twin_tiers.learn(_file(rows, folder), schema, twin, rho_units=rho_of(1.0, DELTA))
+    return pd.concat(twin_tiers.make(schema, twin, learnt, seed=1).frames, ignore_index=True)
 
 
 def _declared(rows: Rows, task: Task, epsilon: float, se: float, folder: Path) -> float | None:
