@@ -24,6 +24,7 @@ from bench import (
     jobs,
     ledger,
     proof,
+    quality,
     report,
     sacro,
     submit,
@@ -46,6 +47,7 @@ OTHERS: dict[str, Callable[..., None]] = {
     "disclosure": disclosure.run,
     "estimates": estimates.run,
     "proof": proof.run,
+    "quality": quality.run,
     "sacro": sacro.run,
 }
 BY_DEFAULT = ("check", "submit", "jobs", "ledger", "proof")
