@@ -4,6 +4,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.data.test_ingest import FIELDS, GOOD, KEY, SECRET, csv, says_nothing
 from tre.errors import DataError
@@ -107,7 +109,7 @@ def test_what_cannot_be_measured_is_not_assessed_and_never_passed(tmp_path, regi
     declared = dataset()
     found = measure(declared.table, declared.quality, [csv(tmp_path, *[{}] * 6)], scratch=tmp_path, references={})
     open_checks = {c.check.id for c in found.counts if c.broken is None}
-    assert open_checks == {"person>register:foreign_key", "version:refreshed"}
+    assert open_checks == {"person>register:foreign_key", "version:refreshed", "rows:let_in"}
     assert not any(c.passed or c.failed for c in found.counts if c.broken is None)
     assert "version:refreshed" in broken(tmp_path, register, *[{}] * 6, fresh=False)
     plain = dataset(quality={})
@@ -200,6 +202,39 @@ def test_one_person_changes_each_number_of_the_vector_by_at_most_their_rows(tmp_
     assert differences[0] == most
     assert all(0 <= d <= most for d in differences)
     assert {c.rule.value for c, d in zip(checks, differences[1:], strict=True) if d == most} == set(wanted)
+
+
+CELLS = {
+    "person": st.sampled_from(["ann", "p1", "p2", "zoe", "yan"]),
+    "visit": st.sampled_from(["1", "2", "3"]),
+    "score": st.sampled_from(["0.1", "0.9", ""]),
+    "smokes": st.sampled_from(["true", "false", ""]),
+    "seen": st.sampled_from(["2020-01-02", "2020-06-01", ""]),
+    "site": st.sampled_from(["north", ""]),
+}
+
+
+@pytest.mark.slow
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.fixed_dictionaries(CELLS), min_size=2, max_size=10))
+def test_whoever_is_taken_away_no_number_changes_by_more_than_their_rows(tmp_path, register, rows):
+    declared = Dataset.model_validate({**DATASET, "primary_key": [], "unit": {"field": "person", "max_rows": 2}})
+    wanted = ("present", "row_rule", "period", "foreign_key")
+    checks = [c for c in checks_of(declared.table, declared.quality) if c.rule in wanted]
+
+    def vector(some):
+        ingest(declared.table, [csv(tmp_path, *some)], tmp_path / "version.parquet", key=KEY)
+        return exact_vector(
+            checks, declared.table, declared.quality, tmp_path / "version.parquet", scratch=tmp_path, references={"register": register}
+        )  # fmt: skip
+
+    everyone = vector(rows)
+    for one in {r["person"] for r in rows}:
+        rest = [r for r in rows if r["person"] != one]
+        if rest:
+            changes = [a - b for a, b in zip(everyone, vector(rest), strict=True)]
+            assert all(0 <= change <= 2 for change in changes), one
+            assert changes[0] == min(2, len(rows) - len(rest))
 
 
 @pytest.mark.parametrize("name", ["hie", "hie-people"])

@@ -94,7 +94,7 @@ def theirs(oracle, folder):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_on_whatever_table_both_count_the_same(oracle, people, rows):
     assert ours(people, rows) == theirs(oracle, people)

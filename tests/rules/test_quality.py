@@ -15,7 +15,7 @@ from tre.errors import Conflict, VerificationFailed
 from tre.rules import quality_statement, seal
 from tre.rules.canonical import canonical_json
 from tre.rules.policy import Area, Dataset, Policies, Population, check
-from tre.rules.quality import Check, Counted, Dimension, Level, QualityPolicy, Report, Rule, level_of
+from tre.rules.quality import Check, Counted, Dimension, Level, QualityPolicy, Report, Rule, level_of, score
 from tre.rules.quality_statement import BY_INGEST, INSIDE, SINCE_CHANGED, Noised
 
 RULE = {
@@ -48,12 +48,19 @@ LEVELS = {
         (report(validity=0, uniqueness=0), Level.SILVER),  # accuracy was not assessed
         (report(validity=0, uniqueness=0, accuracy=None), Level.SILVER),
         (report(validity=5, uniqueness=1), Level.BRONZE),
+        (report(validity=0, uniqueness=1, accuracy=0), Level.BRONZE),  # what gold asks for, and not what silver does
         (report(validity=11, uniqueness=0, accuracy=0), None),
         (report(), None),
     ],
 )
 def test_a_level_is_reached_by_what_was_assessed_alone(found, level):
     assert level_of(found, LEVELS) is level
+
+
+def test_a_score_is_that_of_the_worst_check():
+    one, other = report(validity=0).counts[0], report(validity=40).counts[0]
+    assert score([one] * 50 + [other]) == 0.6
+    assert score([]) is None
 
 
 @pytest.mark.parametrize(

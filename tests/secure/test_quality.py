@@ -89,10 +89,25 @@ def test_data_come_with_their_measurement_and_neither_audit_nor_status_tells_it(
 def test_what_differs_from_the_version_before_is_said(toy):
     area = toy()
     assert area.quality.measure("toy").drift is None
-    area.services.ingest("toy", [write_data(area.root / "more.csv", people=500)], drop_invalid=False)
+    fields = [f for f in policies()["datasets/toy.yaml"]["fields"] if f["name"] != "sex"]
+    fields = [{**f, "constraints": {"maximum": 99}} if f["name"] == "visits" else {**f, "title": "A"} for f in fields]
+    changed = policies(
+        toy={"quality": PLAIN, "twin": {"tier": "valid"}, "fields": [*fields, {"name": "ward", "type": "string"}]},
+        visits={"datasets": {"toy": ["year"]}}, others={"datasets": {}},
+    )  # fmt: skip
+    changed["projects/others.yaml"]["datasets"] = {}
+    area.services.apply(write_policies(area.root / "policies", changed), dry_run=False)
+    rows = area.root / "more.csv"
+    lines = write_data(rows, people=500).read_text().splitlines()
+    rows.write_text("\n".join([f"{lines[0]},ward", *(f"{line},x" for line in lines[1:])]).replace(",3,x", ",,x"))
+    area.services.ingest("toy", [rows], drop_invalid=False)
     drift = area.quality.measure("toy").drift
-    assert (drift.rows_before, drift.people_before, drift.schema_changed) == (800, 400, False)
-    assert area.quality.measure("toy", [area.root / "toy.csv"]).drift.rows_before == 1000
+    assert (drift.rows_before, drift.people_before) == (800, 400)
+    assert set(drift.fields) == {"- sex", "~ visits", "+ ward"}
+    (missing,) = drift.worse
+    assert (missing.check, missing.before) == ("visits:present", 796 / 800)
+    assert 0.85 < missing.now < 0.92
+    assert area.quality.measure("toy", [rows]).drift.rows_before == 1000
 
 
 def test_files_are_measured_before_they_are_ingested_and_nothing_is_kept(toy):
@@ -211,6 +226,19 @@ def test_a_statement_is_written_for_people_and_for_machines(toy):
         assert again.exception.code == "file_exists"
     assert json.loads((area.root / "s.json").read_text()) == area.quality.statement("toy")
     assert "epsilon 2" in (area.root / "s.html").read_text()
+
+
+def test_rows_that_were_left_out_count_against_validity_for_good(toy):
+    area = toy()
+    rows = area.root / "more.csv"
+    rows.write_text(write_data(rows, people=50).read_text().replace(",m,", ",x,", 10))
+    area.services.ingest("toy", [rows], drop_invalid=True)
+    for _ in range(2):
+        (left,) = [c for c in area.quality.measure("toy").counts if c.check.id == "rows:let_in"]
+        assert (left.broken, left.of) == (10, 100)
+    assert area.command("seal", "toy", str(area.root / "s.json"), "--as", "dee").exception.code == "seal_unearned"
+    told = [c for c in area.quality.statement("toy")["dimensions"]["validity"] if c["rule"] == "let_in"]
+    assert [c["result"] for c in told] == ["looked at; the result stays inside the area"]
 
 
 # Seals

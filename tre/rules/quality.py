@@ -150,6 +150,7 @@ class Rule(StrEnum):
     ROW_RULE = "row_rule"
     PERIOD = "period"
     REFRESHED = "refreshed"
+    LET_IN = "let_in"
     TYPE = "type"
     FINITE = "finite"
     ENUM = "enum"
@@ -192,6 +193,9 @@ def checks_of(table: TableSchema, quality: QualityPolicy) -> tuple[Check, ...]:
     found = [
         *(c for f in table.fields for c in _field_checks(f, table)),
         *_key_checks(table),
+        Check(
+            dimension=Dimension.VALIDITY, rule=Rule.LET_IN, subject="rows", says="came with the files and were let in"
+        ),
         *_between(quality),
         *_in_time(quality),
     ]
@@ -287,12 +291,36 @@ class Marked(Closed):
     rows: int
 
 
-class Drift(Closed):
-    """What differs from the version before."""
+class Worse(Closed):
+    """A check that a smaller share of rows keeps than in the version before, by a hundredth or more."""
 
-    schema_changed: bool
+    check: str
+    before: float
+    now: float
+
+
+class Drift(Closed):
+    """What differs from the version before: the fields whose declaration changed since (`+`, `-` or `~`), sizes, shares."""
+
+    fields: tuple[str, ...]
     rows_before: int
     people_before: int
+    worse: tuple[Worse, ...] = ()
+
+
+def changed_fields(before: TableSchema, now: TableSchema) -> tuple[str, ...]:
+    """By what they may hold: titles and descriptions are no drift."""
+    old, new = ({f.name: (f.type, f.constraints) for f in t.fields} for t in (before, now))
+    marks = {name: "+" if name not in old else "-" if name not in new else "~" for name in {**old, **new}}
+    return tuple(f"{mark} {name}" for name, mark in marks.items() if old.get(name) != new.get(name))
+
+
+def worse(before: Sequence[Counted], now: Sequence[Counted]) -> tuple[Worse, ...]:
+    known = {c.check.id: c.share for c in before}
+    pairs = [(c.check.id, known.get(c.check.id), c.share) for c in now]
+    return tuple(
+        Worse(check=i, before=a, now=b) for i, a, b in pairs if a is not None and b is not None and a - b >= 0.01
+    )
 
 
 class Report(Closed):
@@ -319,19 +347,21 @@ class Report(Closed):
 
 
 def score(counts: Sequence[Counted]) -> float | None:
-    """The mean of the checks' shares of rows that keep them; None where there is nothing to go by."""
-    shares = [c.share for c in counts if c.share is not None]
-    return sum(shares) / len(shares) if shares else None
+    """The share of rows that keep the worst check: no number of good ones hides it. None where there is nothing to go by."""
+    return min((c.share for c in counts if c.share is not None), default=None)
 
 
-def level_of(report: Report, levels: dict[Level, dict[Dimension, float]]) -> Level | None:
-    """The highest level whose every demand is met. What was not assessed meets none."""
+def level_of(report: Report, levels: Mapping[Level, Mapping[Dimension, float]]) -> Level | None:
+    """The highest level whose demands, and those of all declared below it, are met. What was not assessed meets none."""
     scores = report.scores
     reached = None
     for level in Level:
-        wanted = levels.get(level)
-        if wanted and all((scores[d] if scores[d] is not None else -1) >= least for d, least in wanted.items()):  # type: ignore[operator]
-            reached = level
+        if level not in levels:
+            continue
+        met = [(scores[d], least) for d, least in levels[level].items()]
+        if not met or any(s is None or s < least for s, least in met):
+            break
+        reached = level
     return reached
 
 

@@ -16,7 +16,7 @@ from tre.secure.command import area_option, services
 from tre.terminal import json_option, table
 
 if TYPE_CHECKING:
-    from tre.rules.quality import Report
+    from tre.rules.quality import Drift, Report
 
 
 def in_short(scores: Mapping[Any, float | None]) -> str:
@@ -113,13 +113,18 @@ def _show(show: Console, found: Report) -> None:
         show.print(f"{escape(m.field)}: {m.rows:,} cells hold the marker {escape(repr(m.marker))}")
     if found.undeclared_columns:
         show.print(f"{found.undeclared_columns} columns are declared nowhere; ingest leaves them out.")
-    if found.drift:
-        changed = "; its declared schema was another" if found.drift.schema_changed else ""
-        show.print(
-            f"The version before had {found.drift.rows_before:,} rows of {found.drift.people_before:,} people{changed}."
-        )
+    _show_drift(show, found.drift)
     show.print(f"Not assessed: {', '.join(found.not_assessed) or 'nothing'}.")
     show.print("These are counts of real rows: they stay inside. To publish: --statement FILE, or tre-admin seal.")
+
+
+def _show_drift(show: Console, drift: Drift | None) -> None:
+    if drift is None:
+        return
+    fields = f"; declared otherwise since: {', '.join(drift.fields)}" if drift.fields else ""
+    show.print(f"The version before had {drift.rows_before:,} rows of {drift.people_before:,} people{fields}.")
+    for w in drift.worse:
+        show.print(f"  {escape(w.check)} is kept by {_share(w.now)} of rows; it was {_share(w.before)}")
 
 
 @click.command()

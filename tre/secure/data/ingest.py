@@ -50,10 +50,11 @@ class RuleCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested:
-    """What was written: `sha256` is of the Parquet file's bytes."""
+    """What was written, and how many rows were left out: `sha256` is of the Parquet file's bytes."""
 
     rows: int
     people: int
+    left_out: int
     rejected: tuple[RuleCount, ...]
     sha256: str
 
@@ -65,31 +66,32 @@ def ingest(
     if not files:
         raise DataError("files_missing", "There is no file to ingest.", "Name at least one CSV or Parquet file.")
     with workshop(out.parent) as folder, closing(engine(folder, memory=MEMORY)) as connection:
-        rejected = _validate(connection, schema, files, drop_invalid=drop_invalid)
+        rejected, came = _validate(connection, schema, files, drop_invalid=drop_invalid)
         rows, people = _arrange(connection, schema, key)
         if rows == 0:
             raise DataError(
                 "rows_none", "No row is left to ingest.", "Check that the files hold rows which fit the schema."
             )
         sha256 = _write(connection, folder / "table.parquet", out)
-    return Ingested(rows=rows, people=people, rejected=rejected, sha256=sha256)
+    return Ingested(rows=rows, people=people, left_out=came - rows, rejected=rejected, sha256=sha256)
 
 
 def _validate(
     connection: duckdb.DuckDBPyConnection, schema: TableSchema, files: Sequence[Path], *, drop_invalid: bool
-) -> tuple[RuleCount, ...]:
-    """Make the table `valid`: all rows, or those that break no rule. Raises DataError where rows may not be left out."""
+) -> tuple[tuple[RuleCount, ...], int]:
+    """Make the table `valid`: all rows, or those that break no rule; (broken rules, rows that came). Raises DataError where
+    rows may not be left out."""
     check_patterns(connection, schema)
     flags = _stage(connection, schema, files)
     keys = _find_shared_keys(connection, schema)
-    rejected = _count(connection, flags, keys)
+    rejected, came = _count(connection, flags, keys)
     if rejected and not drop_invalid:
         raise _refusal(rejected)
     names = ", ".join(quote(f.name) for f in schema.fields)
     kept = " AND ".join(["TRUE", *(f"NOT {f.column}" for f in flags)])
     own = "".join(f" ANTI JOIN {k.table} USING ({k.columns})" for k in keys)
     run(connection, f"CREATE TABLE valid AS SELECT {names} FROM (SELECT * FROM staged WHERE {kept}){own}")
-    return rejected
+    return rejected, came
 
 
 # 1, 2: files to one table `staged` of typed values, with a flag for each rule that can be judged row by row
@@ -133,14 +135,16 @@ def _find_shared_keys(connection: duckdb.DuckDBPyConnection, schema: TableSchema
     return keys
 
 
-def _count(connection: duckdb.DuckDBPyConnection, flags: list[Flag], keys: list[_Shared]) -> tuple[RuleCount, ...]:
+def _count(
+    connection: duckdb.DuckDBPyConnection, flags: list[Flag], keys: list[_Shared]
+) -> tuple[tuple[RuleCount, ...], int]:
     sums = ", ".join(["count(*)", *(f"count(*) FILTER (WHERE {f.column})" for f in flags)])
-    _, *broken = run(connection, f"SELECT {sums} FROM staged")[0]
+    came, *broken = run(connection, f"SELECT {sums} FROM staged")[0]
     counts = [RuleCount(f.field, f.rule, n) for f, n in zip(flags, broken, strict=True)]
     for key in keys:
         ((n,),) = run(connection, f"SELECT count(*) FROM staged SEMI JOIN {key.table} USING ({key.columns})")
         counts.append(RuleCount(",".join(key.names), key.rule, n))
-    return tuple(c for c in counts if c.rows)
+    return tuple(c for c in counts if c.rows), int(came)
 
 
 def _refusal(rejected: tuple[RuleCount, ...]) -> DataError:

@@ -11,7 +11,7 @@ Guarantees:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +49,10 @@ def measure(
     scratch: Path,
     references: References,
     fresh: bool | None = None,
+    left_out: int | None = None,
 ) -> Measured:
-    """Every check of `checks_of`. `fresh`: whether the version is as young as the declared frequency asks; None for files."""
+    """Every check of `checks_of`. Of a version, not of files: `fresh`, whether it is as young as the declared frequency asks,
+    and how many rows of its files ingest has left out."""
     with workshop(scratch) as folder, closing(engine(folder, memory=MEMORY, threads=THREADS)) as connection:
         check_patterns(connection, schema)
         undeclared = _open(connection, schema, files, folder)
@@ -65,6 +67,8 @@ def measure(
                 broken = _orphans(connection, key, references)
             elif check.rule is Rule.REFRESHED:
                 broken, of = (None if fresh is None else int(not fresh)), 1
+            elif check.rule is Rule.LET_IN:
+                broken, of = left_out, rows + (left_out or 0)
             elif check.rule is Rule.TOTAL:
                 total = next(t for t in quality.totals if t.name == check.subject)
                 found = _people(connection, schema) if total.of == "people" else sums.get(total.name, rows)
@@ -82,17 +86,18 @@ def exact_vector(
     As secret as the rows: only for noise. Each count is over a person's own rows, if the checks are those of
     rules.quality_statement.noisy_checks: one person changes each by at most max_rows.
     """
+    keys = {_subject(k): k for k in quality.foreign_keys}
+    flags = _flags(schema, quality)
+    of_rows = [c for c in checks if c.rule is not Rule.FOREIGN_KEY]
     with workshop(scratch) as folder, closing(engine(folder, memory=MEMORY, threads=THREADS)) as connection:
         _open(connection, schema, [file], folder, where=f"WHERE {ORDER} < {schema.unit.max_rows}")
-        rows, by_row, _, _ = _one_pass(connection, schema, quality)
-        found = [rows]
+        wanted = ", ".join(_counts(flags[c.id] for c in of_rows))
+        ((rows, *counts),) = run(connection, f"SELECT {wanted} FROM typed")
+        found = dict(zip((c.id for c in of_rows), counts, strict=True))
         for check in checks:
             if check.rule is Rule.FOREIGN_KEY:
-                key = next(k for k in quality.foreign_keys if _subject(k) == check.subject)
-                found.append(_orphans(connection, key, references) or 0)
-            else:
-                found.append(by_row[check.id])
-    return tuple(found)
+                found[check.id] = _orphans(connection, keys[check.subject], references) or 0
+    return (int(rows), *(int(found[c.id]) for c in checks))
 
 
 def _open(
@@ -114,10 +119,8 @@ def _open(
     return undeclared
 
 
-def _one_pass(
-    connection: duckdb.DuckDBPyConnection, schema: TableSchema, quality: QualityPolicy
-) -> tuple[int, dict[str, int], dict[str, float], tuple[Marked, ...]]:
-    """(rows, rows that break each check by its id, sums by total, cells by marker)"""
+def _flags(schema: TableSchema, quality: QualityPolicy) -> dict[str, str]:
+    """By a check's id: SQL that is true in rows that break it. All that one row can break by itself."""
     flags = {f"{f.field}:{f.rule}": f.sql for field in schema.fields for f in flags_of(field, schema)}
     flags |= {f"{f.name}:present": quote(f"{f.name}:absent") for f in schema.fields}
     for rule in quality.rules:
@@ -125,11 +128,18 @@ def _one_pass(
     if (p := quality.period) is not None:
         outside = f"{quote(p.field)} < {constant(p.first)} OR {quote(p.field)} > {constant(p.last)}"
         flags[f"{p.field}:period"] = f"coalesce({outside}, FALSE)"
+    return flags
+
+
+def _one_pass(
+    connection: duckdb.DuckDBPyConnection, schema: TableSchema, quality: QualityPolicy
+) -> tuple[int, dict[str, int], dict[str, float], tuple[Marked, ...]]:
+    """(rows, rows that break each check by its id, sums by total, cells by marker)"""
+    flags = _flags(schema, quality)
     sums = {t.name: compiled(schema, t.sum, boolean=False) for t in quality.totals if t.sum is not None}
     marked = [(f.name, i) for f in schema.fields for i in range(len(schema.missing_values))]
     wanted = [
-        "count(*)",
-        *(f"count_if({sql})" for sql in flags.values()),
+        *_counts(flags.values()),
         *(f"coalesce(sum(CAST({sql} AS DOUBLE)), 0)" for sql in sums.values()),
         *(f"count_if({quote(f'{name}:marker')} = {i})" for name, i in marked),
     ]
@@ -140,6 +150,10 @@ def _one_pass(
     cells = zip(marked, rest[len(sums) :], strict=True)
     markers = tuple(Marked(field=name, marker=schema.missing_values[i], rows=int(n)) for (name, i), n in cells if n)
     return rows, broken, dict(zip(sums, map(float, rest[: len(sums)]), strict=True)), markers
+
+
+def _counts(flags: Iterable[str]) -> list[str]:
+    return ["count(*)", *(f"count_if({sql})" for sql in flags)]
 
 
 def _shared(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> tuple[int, int]:

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from tre.rules.canonical import digest
 from tre.rules.policy import Dataset
-from tre.rules.quality import Drift, Report
+from tre.rules.quality import Counted, Drift, Report, Rule, changed_fields, worse
+from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.quality import References, measure
 from tre.secure.database import tables
@@ -26,30 +27,32 @@ def schema_digest(dataset: Dataset) -> str:
 
 def make(
     context: Context, name: str, dataset: Dataset, files: Sequence[Path], references: References, *, version: str | None,
-    ingested_at: str | None,
+    ingested_at: str | None, left_out: int | None = None,
 ) -> Report:  # fmt: skip
-    """Of a version's file, or of files that were not ingested (`version` is None then)."""
+    """Of a version's file, or of files that were not ingested (`version` is None then). How many rows were left out is known
+    when it is ingested, and read in its earlier measurement afterwards."""
     wanted = dataset.quality.frequency
     fresh = None
     if wanted is not None and ingested_at is not None:
         fresh = (context.today() - datetime.fromisoformat(ingested_at).date()).days <= wanted.days
+    if left_out is None and version is not None:
+        with context.database.read() as connection:
+            left_out = _left_out(latest(connection, version))
     found = measure(
-        dataset.table,
-        dataset.quality,
-        files,
-        scratch=context.area.folder("scratch"),
-        references=references,
-        fresh=fresh,
-    )
+        dataset.table, dataset.quality, files, scratch=context.area.folder("scratch"), references=references, fresh=fresh,
+        left_out=left_out,
+    )  # fmt: skip
     with context.database.read() as connection:
-        drift = _drift(connection, name, dataset, version)
+        drift = _drift(connection, name, dataset, version, found.counts)
     return Report(
         dataset=name, version=version, schema_digest=schema_digest(dataset), rows=found.rows, counts=found.counts,
         markers=found.markers, undeclared_columns=found.undeclared_columns, drift=drift,
     )  # fmt: skip
 
 
-def _drift(connection: sa.Connection, name: str, dataset: Dataset, version: str | None) -> Drift | None:
+def _drift(
+    connection: sa.Connection, name: str, dataset: Dataset, version: str | None, counts: Sequence[Counted]
+) -> Drift | None:
     """Against the version that came before this one; of files, and of a version not registered yet, the current one."""
     t = tables.versions
     earlier = sa.select(t).where(t.c.dataset == name).order_by(t.c.seq.desc()).limit(1)
@@ -61,8 +64,17 @@ def _drift(connection: sa.Connection, name: str, dataset: Dataset, version: str 
     row = connection.execute(earlier).first()
     if row is None:
         return None
-    changed = row.schema_digest != schema_digest(dataset)
-    return Drift(schema_changed=changed, rows_before=row.rows, people_before=row.people)
+    history = [p.datasets[name] for p in policy_files.applied(connection) if name in p.datasets]
+    declared = next((d for d in reversed(history) if schema_digest(d) == row.schema_digest), dataset)
+    before = latest(connection, str(row.version))
+    return Drift(
+        fields=changed_fields(declared, dataset), rows_before=row.rows, people_before=row.people,
+        worse=worse(before.counts, counts) if before else (),
+    )  # fmt: skip
+
+
+def _left_out(earlier: Report | None) -> int | None:
+    return next((c.broken for c in earlier.counts if c.check.rule is Rule.LET_IN), None) if earlier else None
 
 
 def store(connection: sa.Connection, report: Report, *, at: str) -> None:

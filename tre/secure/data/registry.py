@@ -53,7 +53,7 @@ class Registry:
         version = area.identifier("version", f"{name} {done.sha256}")
         at = self.context.now()
         report = quality_reports.make(
-            self.context, name, dataset, [scratch], references, version=version, ingested_at=at
+            self.context, name, dataset, [scratch], references, version=version, ingested_at=at, left_out=done.left_out
         )
         target = self.rows(name, version)
         target.parent.mkdir(exist_ok=True)
