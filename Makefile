@@ -32,7 +32,7 @@ check: $(READY) ## format, lint, types, contracts and the fast tests: under two 
 	@$(TESTS) -q -m "not slow"
 
 test: $(READY) ## everything: check's parts, and the slow tests with real processes
-	@scripts/setup.sh --for-tests
+	@VENV=$(VENV) scripts/setup.sh --for-tests
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy

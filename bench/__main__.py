@@ -26,6 +26,7 @@ from bench import (
     jobs,
     ledger,
     proof,
+    quality,
     report,
     sacro,
     submit,
@@ -51,6 +52,7 @@ OTHERS: dict[str, Callable[..., None]] = {
     "estimates": estimates.run,
     "intervals": intervals.run,
     "proof": proof.run,
+    "quality": quality.run,
     "sacro": sacro.run,
     "twins": twins.run,
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment from requirements.lock, and installs bubblewrap where it may. Safe to run again.
-#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, Chromium and Slurm, where it may; without one its
-#                                    tests skip and say so
+#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, Chromium, Slurm and frictionless, where it may;
+#                                    without one its tests skip and say so
 set -euo pipefail
 venv=$1
 cd "$(dirname "$0")/.."
@@ -28,6 +28,9 @@ if [ "$venv" = --for-tests ]; then
             break
         fi
     done
+    # The reference for Table Schema, in an environment of its own beside the benches' peers.
+    "${VENV:-.venv}/bin/python" -c 'from bench import peers; peers.environment("frictionless")' ||
+        echo "frictionless cannot be installed, the tests that ask it will be skipped" >&2
     exit 0
 fi
 

@@ -18,6 +18,7 @@ from tre.rules.balances import Cost
 from tre.rules.changes import Changes
 from tre.rules.disclosure.finding import Finding, Findings
 from tre.rules.policy import Disclosure, Measure
+from tre.rules.quality import SealInfo
 from tre.rules.schema import Closed, Identifier, SyntheticLabel, TableSchema
 from tre.rules.told import RunEnd
 from tre.rules.voting import DecisionKind, Said
@@ -79,6 +80,8 @@ class DatasetInfo(Closed):
     table: TableSchema
     twin: SyntheticLabel | None
     disclosure: Disclosure = Disclosure()
+    # Of this version's quality, if one is in force.
+    seal: SealInfo | None = None
 
     def linked(self, other: DatasetInfo) -> DatasetInfo:
         """Both as one: pairs of one person's rows. Raises RequestError: link_invalid."""

@@ -27,21 +27,30 @@ class Unavailable(Exception):
     """A peer that cannot be installed here, or that ended without an answer; says why in one line."""
 
 
+def made(name: str) -> Path | None:
+    """The Python that has this peer as it is to be, if it is there already."""
+    mark = ENVIRONMENTS / name / "requirements.sha256"
+    return ENVIRONMENTS / name / "bin" / "python" if mark.is_file() and mark.read_text() == _wanted(name) else None
+
+
+def _wanted(name: str) -> str:
+    return hashlib.sha256((HERE / name / "requirements.txt").read_bytes() + sys.version.encode()).hexdigest()
+
+
 def environment(name: str) -> Path:
     """The Python that has this peer. Made with venv, filled by the project's uv or else by pip."""
-    requirements = HERE / name / "requirements.txt"
-    place = ENVIRONMENTS / name
-    python, mark = place / "bin" / "python", place / "requirements.sha256"
-    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
-    if mark.is_file() and mark.read_text() == wanted:
-        return python
+    there = made(name)
+    if there is not None:
+        return there
+    requirements, place = HERE / name / "requirements.txt", ENVIRONMENTS / name
+    python = place / "bin" / "python"
     say(f"{name}: installing {requirements.relative_to(HERE.parents[1])}")
     shutil.rmtree(place, ignore_errors=True)
     _install("making its environment", sys.executable, "-m", "venv", str(place))
     uv = shutil.which("uv", path=str(Path(sys.executable).parent))
     tool = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
     _install("installing", *tool, "--quiet", "-r", str(requirements))
-    mark.write_text(wanted)
+    (place / "requirements.sha256").write_text(_wanted(name))
     return python
 
 

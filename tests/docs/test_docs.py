@@ -187,6 +187,22 @@ def test_an_area_is_backed_up_restored_and_registered_by_the_commands_of_the_pag
 
 
 @pytest.mark.slow
+def test_quality_is_measured_stated_and_sealed_by_the_commands_of_the_page(tmp_path):
+    _follow("docs/how-to/data-quality.md", tmp_path)
+    stated = json.loads((tmp_path / "loans-quality.json").read_text())
+    assert stated["noise"]["epsilon"] == 0.5
+    assert f"of {stated['noise']['rows']:,} rows" in (tmp_path / "loans-quality.html").read_text()
+    assert json.loads((tmp_path / "loans-seal.json").read_text())["statement"]["level"] == "silver"
+
+
+def test_every_key_of_quality_is_on_the_page_of_policies():
+    from tre.rules.quality import QualityPolicy
+
+    page = (ROOT / "docs/reference/policies.md").read_text().partition("`quality` says")[2]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.M)) == set(QualityPolicy.model_fields)
+
+
+@pytest.mark.slow
 def test_an_area_is_put_on_a_server_by_the_commands_of_the_page(tmp_path, postgresql):
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
     _follow("docs/how-to/postgresql.md", tmp_path, DATABASE=postgresql.new())

@@ -45,3 +45,23 @@ def test_what_people_said_is_only_added_to(before, table, statement):
             connection.execute(sa.text(f"INSERT INTO {table} {row[table]}"))
     with pytest.raises(sa.exc.IntegrityError, match="only added to"), before.write() as connection:
         connection.execute(sa.text(statement.format(table)))
+
+
+VERSION = """INSERT INTO versions (version, dataset, sha256, rows, people, rejected, schema_digest, ingested_at, seq)
+    VALUES ('v1', 'toy', 's', 1, 1, '[]', 'd', 'then', 1)"""
+SEAL = "INSERT INTO seals (id, version, content, issued_at) VALUES (1, 'v1', '{}', 'then')"
+
+
+@pytest.mark.parametrize("statement", ["UPDATE seals SET content = 'other'", "DELETE FROM seals"])
+def test_a_version_of_before_can_be_measured_and_sealed_and_its_seal_stays(tmp_path, database, statement):
+    made = Database(database or tmp_path / "sealed.db")
+    made.migrate("0013")
+    with made.write() as connection:
+        connection.execute(sa.text(VERSION))
+    made.migrate()
+    with made.write() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM quality_reports")).scalar_one() == 0
+        connection.execute(sa.text(SEAL))
+    with pytest.raises(sa.exc.IntegrityError, match="stays"), made.write() as connection:
+        connection.execute(sa.text(statement))
+    made.close()

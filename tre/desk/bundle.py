@@ -9,6 +9,8 @@ from tre import archive
 from tre.errors import Conflict, NotFound, VerificationFailed
 from tre.rules import receipt
 
+MAX_SEAL = 10_000_000
+
 
 def read(path: Path) -> dict[str, bytes]:
     """A bundle's folder or archive."""
@@ -46,14 +48,25 @@ def write_archive(file: Path, name: str, files: dict[str, bytes]) -> None:
 def verify(files: dict[str, bytes], known: set[str], *, must_be_known: bool = False) -> dict[str, Any]:
     """The receipt and whether its key is one of `known`. Raises VerificationFailed."""
     found = receipt.verify(files)
-    key_known = found["key"] in known
-    if not key_known and (must_be_known or known):
+    return {"receipt": found, "key_known": key_known(found["key"], known, must_be_known=must_be_known, what="receipt")}
+
+
+def key_known(key: str, known: set[str], *, must_be_known: bool, what: str) -> bool:
+    """Raises VerificationFailed for a key that is not, where it must be, or where any is known."""
+    if key not in known and (must_be_known or known):
         raise VerificationFailed(
             "key_unknown",
-            "The receipt is signed, but not with a key of an area that this desk knows.",
+            f"The {what} is signed, but not with a key of an area that this desk knows.",
             "Get the area's key from its data controller: tre verify PATH --key KEY (or --any-key, for the bytes alone)",
         )
-    return {"receipt": found, "key_known": key_known}
+    return key in known
+
+
+def sealed(path: Path) -> bytes | None:
+    """The content of a seal's file, as which every JSON file counts; None for anything else."""
+    if path.suffix != ".json" or not path.is_file() or path.stat().st_size > MAX_SEAL:
+        return None
+    return path.read_bytes()
 
 
 def _not_a_bundle() -> VerificationFailed:

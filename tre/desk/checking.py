@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from tre.errors import Conflict, RequestError
 from tre.terminal import json_option
@@ -74,11 +75,14 @@ def fetch(release: str, folder: Path | None, archive: Path | None, show: Console
 )
 @json_option
 def verify(path: Path, key: str | None, any_key: bool, html: Path | None, show: Console) -> Any:
-    """Check a release's folder or archive: its receipt and every byte it covers. Needs no network and no account.
+    """Check a release's folder or archive, or a seal of a dataset's quality: its signature and every byte it covers.
+
+    Needs no network and no account.
 
     \b
     Example: tre verify results/ --key area-key.hex
       tre verify rel-1a2b3c4d.zip --html receipt.html
+      tre verify hie-seal.json --key area-key.hex
     """
     from tre.desk import bundle
     from tre.desk import show as shown
@@ -86,6 +90,9 @@ def verify(path: Path, key: str | None, any_key: bool, html: Path | None, show: 
     from tre.rules import receipt_page
 
     known = {Path(key).read_text().strip() if Path(key).is_file() else key} if key else Store.default().known_keys()
+    content = bundle.sealed(path)
+    if content is not None:
+        return _verify_seal(content, known, show, must_be_known=not any_key)
     files = bundle.read(path)
     verdict = bundle.verify(files, known, must_be_known=not any_key)
     receipt = verdict["receipt"]
@@ -96,12 +103,34 @@ def verify(path: Path, key: str | None, any_key: bool, html: Path | None, show: 
     show.print(
         f"[bold green]good[/bold green]: {receipt['release']} of {receipt['area']}, released {receipt['released']}"
     )
-    whose = (
-        "a key this desk knows" if verdict["key_known"] else "a key this desk does NOT know: compare it with the area's"
-    )
-    show.print(f"signed with {whose}: {receipt['key']}")
+    show.print(_signer(receipt["key"], known=verdict["key_known"]))
     shown.isolation(str(receipt.get("isolation", "full")))
     return verdict
+
+
+def _signer(key: str, *, known: bool) -> str:
+    whose = "a key this desk knows" if known else "a key this desk does NOT know: compare it with the area's"
+    return f"signed with {whose}: {key}"
+
+
+def _verify_seal(content: bytes, known: set[str], show: Console, *, must_be_known: bool) -> Any:
+    from datetime import UTC, datetime
+
+    from tre.desk import bundle
+    from tre.rules import seal
+
+    found = seal.read(content, today=datetime.now(UTC).date())
+    mine = bundle.key_known(found.key, known, must_be_known=must_be_known, what="seal")
+    s = found.statement
+    level = f"level {s.level.value}" if s.level else "all that was checked"
+    show.print(
+        f"[bold green]good[/bold green]: {escape(s.dataset)} of {escape(s.area)}, version {s.version}: {level}, until {s.until}"
+    )
+    show.print(
+        f"{len(s.passed)} of {len(s.checked)} checks passed; not assessed: {', '.join(s.not_assessed) or 'nothing'}"
+    )
+    show.print(_signer(found.key, known=mine))
+    return {"seal": found, "key_known": mine}
 
 
 @click.command("verify-head")

@@ -79,8 +79,18 @@ def datasets(show: Console) -> Any:
     Example: tre datasets --json
     """
     found = _client().datasets()
-    rows = [(d.id, d.title, len(d.columns), d.twin.tier if d.twin else "no twin yet", d.population) for d in found]
-    show.print(table("Datasets", ("id", "title", "columns", "twin", "population"), rows))
+    rows = [
+        (
+            d.id,
+            d.title,
+            len(d.columns),
+            d.twin.tier if d.twin else "no twin yet",
+            d.population,
+            d.seal.said if d.seal else "",
+        )
+        for d in found
+    ]
+    show.print(table("Datasets", ("id", "title", "columns", "twin", "population", "seal of quality"), rows))
     return found
 
 

@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tre.rules import quality
+from tre.rules.quality import QualityPolicy
 from tre.rules.schema import Address, Closed, Identifier, Name, TableSchema
 from tre.rules.told import FailureTold
 from tre.rules.twin import TwinPolicy, problems
@@ -224,6 +226,7 @@ class Dataset(TableSchema):
     # About how many rows, as the controller says in public: prices tell the errors to expect at that size.
     size: int | None = Field(default=None, ge=1)
     twin: TwinPolicy = TwinPolicy()
+    quality: QualityPolicy = QualityPolicy()
 
     @property
     def table(self) -> TableSchema:
@@ -296,6 +299,8 @@ def check(policies: Policies) -> list[Problem]:
         found += _check_population(name, population)
     for name, dataset in policies.datasets.items():
         found += _check_dataset(f"datasets/{name}.yaml", dataset, policies.populations)
+        for path, reason in quality.problems(dataset, dataset.quality, policies.datasets):
+            found.append(Problem(file=f"datasets/{name}.yaml", path=("quality", *path), reason=reason))
     for name in unprotected(policies):
         reason = f"isolation is {policies.area.sandbox.isolation} (area.yaml): only datasets marked `public: true` may be here"
         found.append(Problem(file=f"datasets/{name}.yaml", path=("public",), reason=reason))

@@ -37,7 +37,7 @@ def verify(files: Mapping[str, bytes]) -> dict[str, Any]:
     # 1. The receipt is there, is JSON, and its bytes are the one canonical form of its content.
     receipt = _parsed(files)
     # 2. The signature is over the statement, by the key named in the receipt.
-    _check_signature(receipt)
+    check_signature(receipt["key"], receipt["signature"], signed_bytes(receipt["statement"]))
     # 3. The files are exactly those that the statement names, byte for byte.
     _check_files(receipt["statement"]["files"], file_digests(files))
     return {**receipt["statement"], "key": receipt["key"]}
@@ -63,12 +63,12 @@ def _parsed(files: Mapping[str, bytes]) -> dict[str, Any]:
     return dict(receipt)
 
 
-def _check_signature(receipt: Mapping[str, Any]) -> None:
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(receipt["key"]))
+def check_signature(key: str, signature: str, message: bytes, what: str = "receipt") -> None:
+    """Of Ed25519, both in hexadecimal digits. Raises VerificationFailed: signature_wrong."""
     try:
-        key.verify(bytes.fromhex(receipt["signature"]), signed_bytes(receipt["statement"]))
-    except InvalidSignature:
-        raise _failed("signature_wrong", "The signature does not fit the receipt.") from None
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), message)
+    except (InvalidSignature, ValueError):
+        raise _failed("signature_wrong", f"The signature does not fit the {what}.") from None
 
 
 def _check_files(stated: Mapping[str, Any], found: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from tre import terminal
 from tre.rules.policy import Isolation
-from tre.secure import record_cli
+from tre.secure import quality_cli, record_cli
 from tre.secure.command import area_option, services
 from tre.terminal import bar, json_option, table
 
@@ -163,6 +163,7 @@ def ingest(dataset: str, files: tuple[Path, ...], drop_invalid: bool, area: Path
     show.print(f"{dataset}: {done['rows']:,} rows of {done['people']:,} people, version {done['version']}.")
     for r in done["rejected"]:
         show.print(f"  left out {r['rows']:,} rows: {r['field']} breaks {r['rule']}")
+    show.print(f"  its quality: {quality_cli.in_short(done['quality'])} (tre-admin quality {dataset})")
     return done
 
 
@@ -318,7 +319,7 @@ def work(piped: bool, checked: str, area: Path | None) -> None:
     work_until_stopped(made.worker(level), piped=piped)
 
 
-for _command in record_cli.COMMANDS:
+for _command in (*quality_cli.COMMANDS, *record_cli.COMMANDS):
     cli.add_command(_command)
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from tre.errors import NotFound, PolicyError
 from tre.rules.canonical import digest
 from tre.rules.policy import Area, Dataset, Isolation, People, Policies, Populations, Project, check
+from tre.secure.data import row_rules
 from tre.secure.database import tables
 
 
@@ -119,7 +120,7 @@ def load(root: Path) -> Policies:
     policies = Policies(
         area=area, populations=populations.populations, datasets=datasets, projects=projects, people=people.people
     )
-    found = check(policies)
+    found = check(policies) + row_rules.problems(policies)
     if found:
         raise _invalid([files[p.file].say(p.path, p.reason) for p in found])
     return policies

@@ -17,6 +17,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from tre.errors import RequestError
+from tre.rules.schema import FieldType
 from tre.statistics.sql import literal, quote
 
 MAX_TEXT = 4_000
@@ -32,6 +33,16 @@ class Kind(StrEnum):
     BOOLEAN = "boolean"
     DATE = "date"
     NULL = "null"
+
+
+# What an expression takes a declared column for.
+KINDS = {
+    FieldType.INTEGER: Kind.NUMBER,
+    FieldType.NUMBER: Kind.NUMBER,
+    FieldType.STRING: Kind.TEXT,
+    FieldType.BOOLEAN: Kind.BOOLEAN,
+    FieldType.DATE: Kind.DATE,
+}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tre.rules.accounting import rho_of
 from tre.rules.schema import FieldType, TableSchema
 from tre.statistics import shares
 from tre.statistics.components import Component, Group, Measure
-from tre.statistics.expression import Compiled, Kind, compile_expression
+from tre.statistics.expression import KINDS, Compiled, Kind, compile_expression
 from tre.statistics.kinds import Histogram, Key, LinearModel, LogisticModel, Statistic, Survival, Top
 from tre.statistics.margins import subsets
 from tre.statistics.needs import MAX_QUANTILE_GROUPS, Needs, needs
@@ -36,14 +36,6 @@ DELTA_UNIT = 1e-15
 MAX_CELLS = 100_000
 # Of one request: planning takes time that grows with the square of the vectors, drawing with the cells.
 MAX_VECTORS, MAX_TOTAL = 400, 500_000
-
-_KINDS = {
-    FieldType.INTEGER: Kind.NUMBER,
-    FieldType.NUMBER: Kind.NUMBER,
-    FieldType.STRING: Kind.TEXT,
-    FieldType.BOOLEAN: Kind.BOOLEAN,
-    FieldType.DATE: Kind.DATE,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +190,7 @@ class Scope:
         self.rows = schema.unit.max_rows
         # The identifier is for counting people, not for filters: a filter on it would single a person out.
         self.fields = {f.name: f for f in schema.fields if f.name != schema.unit.field}
-        self.kinds = {name: _KINDS[f.type] for name, f in self.fields.items()}
+        self.kinds = {name: KINDS[f.type] for name, f in self.fields.items()}
         self.required = {name for name, f in self.fields.items() if f.constraints.required}
         self.derived: dict[str, Compiled] = {}
         for item in request.derive:

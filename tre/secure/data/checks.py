@@ -68,6 +68,13 @@ def typed_columns(field: SchemaField, native: str, missing: tuple[str, ...]) -> 
     yield f"{value} AS {quote(name)}"
 
 
+def marker_column(field: SchemaField, native: str, missing: tuple[str, ...]) -> str:
+    """Which of the markers of a missing value, counted from 0, the file's cell is; NULL if none."""
+    whens = " ".join(f"WHEN {literal(m)} THEN {i}" for i, m in enumerate(missing)) if native == "VARCHAR" else ""
+    value = f"CASE {quote(field.name)} {whens} END" if whens else "NULL"
+    return f"CAST({value} AS UTINYINT) AS {quote(f'{field.name}:marker')}"
+
+
 def _value(field: SchemaField, native: str, raw: str) -> str:
     wanted = SQL_TYPE[field.type]
     if native in _AS_IT_IS[field.type]:

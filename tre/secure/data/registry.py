@@ -19,8 +19,9 @@ from tre.messages import DatasetInfo
 from tre.rules.accounting import rho_of
 from tre.rules.canonical import digest
 from tre.rules.policy import Dataset, Policies
+from tre.rules.quality import Report
 from tre.rules.schema import ORDER, PERSON, SyntheticLabel
-from tre.secure import audit, ledger
+from tre.secure import audit, ledger, seals
 from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.database import tables
@@ -43,23 +44,35 @@ class Registry:
 
     def ingest(self, person: str, name: str, files: list[Path], *, drop_invalid: bool = False) -> dict[str, Any]:
         """Validate and register a version. Raises DataError with counts by rule, and then registers nothing."""
+        from tre.secure.data import quality_reports
         from tre.secure.data.ingest import ingest
 
         with self.context.database.read() as connection:
             dataset = _dataset(policy_files.current(connection), name)
+            references = self.references(connection, name, dataset)
         area = self.context.area
         scratch = area.folder("scratch") / f"{secrets.token_hex(8)}.parquet"
         done = ingest(dataset.table, files, scratch, key=area.derived_key("people"), drop_invalid=drop_invalid)
         version = area.identifier("version", f"{name} {done.sha256}")
+        at = self.context.now()
+        report = quality_reports.make(
+            self.context, name, dataset, [scratch], references, version=version, ingested_at=at, left_out=done.left_out
+        )
         target = self.rows(name, version)
         target.parent.mkdir(exist_ok=True)
         scratch.replace(target)
-        self._register(person, name, version, dataset, done)
-        rejected = [vars(r) for r in done.rejected]
-        return {"dataset": name, "version": version, "rows": done.rows, "people": done.people, "rejected": rejected}
+        self._register(person, name, version, dataset, done, report, at)
+        return {
+            "dataset": name, "version": version, "rows": done.rows, "people": done.people,
+            "rejected": [vars(r) for r in done.rejected], "quality": report.scores,
+        }  # fmt: skip
 
-    def _register(self, person: str, name: str, version: str, dataset: Dataset, done: Ingested) -> None:
-        t, at = tables.versions, self.context.now()
+    def _register(
+        self, person: str, name: str, version: str, dataset: Dataset, done: Ingested, report: Report, at: str
+    ) -> None:
+        from tre.secure.data import quality_reports
+
+        t = tables.versions
         with self.context.database.write() as connection:
             seq = connection.execute(sa.select(sa.func.coalesce(sa.func.max(t.c.seq), 0) + 1)).scalar_one()
             known = connection.execute(sa.select(t.c.version).where(t.c.version == version)).first()
@@ -74,6 +87,7 @@ class Registry:
                         ingested_at=at, seq=seq,
                     )
                 )  # fmt: skip
+            quality_reports.store(connection, report, at=at)
             audit.record(
                 connection, at=at, person=person, event="dataset.ingested", subject=name, detail={"version": version}
             )
@@ -81,21 +95,32 @@ class Registry:
     def rows(self, name: str, version: str) -> Path:
         return self.context.area.folder("data") / name / f"{version}.parquet"
 
+    def references(self, connection: sa.Connection, name: str, dataset: Dataset) -> dict[str, Path | None]:
+        """The rows that the dataset's foreign keys lead to, of the datasets that have any; None for its own."""
+        found: dict[str, Path | None] = {}
+        for other in {k.dataset for k in dataset.quality.foreign_keys}:
+            if other == name:
+                found[other] = None
+            elif (version := self.current(connection, other)) is not None:
+                found[other] = self.rows(other, version)
+        return found
+
     def version(self, connection: sa.Connection, name: str) -> str:
         """The current version. Raises NotFound before the first ingest."""
-        t = tables.versions
-        row = connection.execute(
-            sa.select(t.c.version).where(t.c.dataset == name).order_by(t.c.seq.desc()).limit(1)
-        ).first()
-        if row is None:
+        found = self.current(connection, name)
+        if found is None:
             raise NotFound("data_missing", f"No data of {name!r} were ingested yet.", f"tre-admin ingest {name} FILE")
-        return str(row.version)
+        return found
+
+    def current(self, connection: sa.Connection, name: str) -> str | None:
+        t = tables.versions
+        query = sa.select(t.c.version).where(t.c.dataset == name).order_by(t.c.seq.desc()).limit(1)
+        found: str | None = connection.execute(query).scalar_one_or_none()
+        return found
 
     def ready(self, connection: sa.Connection, name: str) -> bool:
         """Whether notebooks can use it: data were ingested, and there is a twin to rehearse on."""
-        t = tables.versions
-        there = connection.execute(sa.select(t.c.version).where(t.c.dataset == name).limit(1)).first() is not None
-        return there and self.twin(name).is_file()
+        return self.current(connection, name) is not None and self.twin(name).is_file()
 
     # Twins
 
@@ -193,12 +218,14 @@ class Registry:
 
         dataset = _dataset(policies, name)
         label = read_label(self.twin(name)) if self.twin(name).is_file() else None
+        version = version or self.version(connection, name)
         return DatasetInfo(
             id=name, title=dataset.title, description=dataset.description, source=dataset.source,
             licence=dataset.licence, steward=dataset.steward, population=dataset.population,
-            version=version or self.version(connection, name), delta=policies.populations[dataset.population].lifetime.delta,
+            version=version, delta=policies.populations[dataset.population].lifetime.delta,
             size=dataset.size, columns=columns, table=dataset.table.only(columns), twin=_public(label) if label else None,
             disclosure=policies.area.disclosure.stricter(policies.projects[project].disclosure),
+            seal=seals.in_force(connection, version, self.context.today()),
         )  # fmt: skip
 
     def view(self, source: Path, columns: tuple[str, ...]) -> Path:

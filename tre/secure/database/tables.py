@@ -71,6 +71,25 @@ versions = sa.Table(
     Column("seq", Count, nullable=False, unique=True),
 )
 
+# What was measured of a version's quality: as secret as its rows. And seals, as they were signed.
+quality_reports = sa.Table(
+    "quality_reports",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", String(16), ForeignKey("versions.version"), nullable=False, index=True),
+    Column("report", Text, nullable=False),
+    Column("measured_at", String(32), nullable=False),
+)
+
+seals = sa.Table(
+    "seals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", String(16), ForeignKey("versions.version"), nullable=False, index=True),
+    Column("content", Text, nullable=False),
+    Column("issued_at", String(32), nullable=False),
+)
+
 twins = sa.Table(
     "twins",
     metadata,
