@@ -1,5 +1,8 @@
 """Shared by all tests: Hypothesis without a clock (timings belong in bench/), and a PostgreSQL server where there is one."""
 
+import fcntl
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -24,3 +27,13 @@ def postgresql():
 def database(request):
     """What `services.create` is to put an area's database on: None for its own file, or a server's address."""
     return request.getfixturevalue("postgresql").new() if request.param == "postgresql" else None
+
+
+@pytest.fixture
+def by_itself(tmp_path_factory):
+    """No other test that asks for this runs meanwhile, in whichever process: their slots are a promise of processors."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (shared / "by-itself").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -23,6 +23,7 @@ from tre.secure.jobs.turns import Work
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("by_itself"),
     pytest.mark.skipif(clusters.unavailable() is not None, reason=str(clusters.unavailable())),
 ]
 POLICY = SlurmEngine(kind="slurm", block_jobs=2)

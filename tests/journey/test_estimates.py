@@ -11,7 +11,7 @@ import pytest
 from .conftest import Area, notebook
 from .test_journey import replay
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("by_itself")]
 
 # Person 7 has 50 visits where the secret bit is set, none where not; nobody else has more than 8. In her block alone, the
 # notebook sleeps through its time, having written whatever it could.

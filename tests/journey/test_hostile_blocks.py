@@ -19,7 +19,7 @@ from tre.secure.database import tables
 from .conftest import Area, notebook
 from .test_estimates import BUDGET, followed, masked
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("by_itself")]
 
 # What a block does in which one of these people is, by visits; before it hands out anything, or instead.
 HOSTILE = {
