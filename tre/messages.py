@@ -105,6 +105,21 @@ class DatasetInfo(Closed):
         )  # fmt: skip
 
 
+class TwinOffer(Closed):
+    """A synthetic twin that the person may have as a published thing."""
+
+    id: Identifier
+    title: str
+    description: str
+    licence: str
+    tier: str
+    made: str
+    learnt: str
+    epsilon: float | None
+    columns: tuple[str, ...]
+    public: bool
+
+
 class Released(Closed):
     """A stored value, as replayed."""
 

@@ -116,11 +116,13 @@ class Registry:
             delta = policies.populations[dataset.population].lifetime.delta
             units = rho_of(policy.epsilon or 0, delta)
             learnt = self._learnt(policies, name, dataset, version, rho_units=units)
-        made = twin_tiers.make(dataset.table, policy, learnt, seed=seed)
+        people = self._people_of(policy.people_of) if policy.people_of is not None else None
+        made = twin_tiers.make(dataset.table, policy, learnt, seed=seed, people=people)
         price = f": epsilon {policy.epsilon:g}, delta {delta:g}" if delta is not None else ""
         label = Label(
             dataset=name, tier=policy.tier.value, made=self.context.now()[:10], generator=made.generator, seed=seed,
             epsilon=policy.epsilon, delta=delta, rho_units=units, learnt=made.learnt + price,
+            version=version if policy.tier.learns else None, declared=len(policy.edge_cases),
         )  # fmt: skip
         rows = 0
 
@@ -148,7 +150,21 @@ class Registry:
             "epsilon": label.epsilon,
             "delta": delta,
             "learnt": label.learnt,
+            "again": [n for n, d in policies.datasets.items() if d.twin.people_of == name and self.twin(n).is_file()],
         }
+
+    def _people_of(self, other: str) -> int:
+        """How many people another dataset's twin has: all that is taken of it, since people are numbered."""
+        if not self.twin(other).is_file():
+            raise NotFound(
+                "twin_missing", f"{other!r} has no twin yet, whose people are wanted.", f"tre-admin twin {other}"
+            )
+        import duckdb
+
+        source = literal(str(self.twin(other)))
+        with duckdb.connect(":memory:") as connection:
+            row = connection.execute(f"SELECT count(DISTINCT {PERSON}) FROM read_parquet({source})").fetchone()
+        return int(row[0]) if row else 0
 
     def twin(self, name: str) -> Path:
         return self.context.area.folder("twins") / f"{name}.SYNTHETIC.parquet"
@@ -239,7 +255,7 @@ class Registry:
 def _public(label: Label) -> SyntheticLabel:
     return SyntheticLabel(
         tier=label.tier, made=label.made, generator=label.generator, epsilon=label.epsilon, delta=label.delta,
-        learnt=label.learnt,
+        learnt=label.learnt, seed=label.seed, version=label.version, declared=label.declared,
     )  # fmt: skip
 
 
