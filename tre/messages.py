@@ -293,6 +293,8 @@ class Plan(Closed):
     run: bool
     estimates: tuple[PlannedEstimate, ...] = ()
     blocks: BlockPlan | None = None
+    # For people: what the rehearsal on the twin does not show.
+    advice: tuple[str, ...] = ()
 
     @property
     def in_blocks(self) -> bool:

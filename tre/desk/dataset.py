@@ -115,7 +115,7 @@ class Dataset:
             return pq.read_table(self._workspace.rows(self._own.id), columns=list(self.info.columns))
         listed = ", ".join(map(quote, self.info.columns))
         with self._open() as connection:
-            return connection.execute(f"SELECT {listed} FROM rows").to_arrow_table()
+            return connection.sql(f"SELECT {listed} FROM rows").to_arrow_table()
 
     def _says(self) -> str:
         twin = self.info.twin
