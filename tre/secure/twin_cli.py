@@ -48,4 +48,35 @@ def twin(dataset: str, publish: Path | None, reason: str | None, column: bool, a
     return done
 
 
-COMMANDS = (twin,)
+@click.command("twin-report")
+@click.argument("dataset")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file in the area's folder; else reports/DATASET.html there.",
+)
+@click.option(
+    "--publishable", type=click.Path(path_type=Path, dir_okay=False), help="Also write here what needs no real row."
+)
+@area_option
+@json_option
+def twin_report(dataset: str, out: Path | None, publishable: Path | None, area: Path | None, show: Console) -> Any:
+    """Compare a twin with its data: quality, risk, and the checks before it is handed out. Stays inside the area.
+
+    Nothing of it is printed: it is made of real rows without noise. What leaves of it leaves as an output that two people approve.
+
+    \b
+    Example: tre-admin twin-report hie --publishable quality.html
+    """
+    from tre.secure import reporting
+
+    made = services(area)
+    with show.status(f"comparing the twin of {dataset}"):
+        told = reporting.write(made.context, made.registry, dataset, out=out, publishable=publishable)
+    show.print(f"In {told['inside']}: from real rows WITHOUT noise; it stays inside the area.")
+    if publishable is not None:
+        show.print(f"In {publishable}: what needs no real row, and may be published.")
+    return told
+
+
+COMMANDS = (twin, twin_report)

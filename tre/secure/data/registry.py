@@ -175,7 +175,7 @@ class Registry:
 
         database, twin = self.context.database, dataset.twin
         twin_tiers.enough(dataset.table, twin, rho_units=rho_units)
-        request = digest({**twin_tiers.question(dataset.table, twin), "rho_units": rho_units})
+        request = _question(dataset, rho_units)
         with database.write() as connection:
             found = ledger.stored(connection, project=None, version=version, digest=request)
             if found is not None:
@@ -191,6 +191,17 @@ class Registry:
         with database.write() as connection:
             ledger.store(connection, entry, learnt.model_dump_json(), at=self.context.now())
         return learnt
+
+    def learnt_before(self, connection: sa.Connection, dataset: Dataset, label: Label) -> Learnt | None:
+        """What the twin with this label was drawn from; None where it is nothing, or the policy now asks another question.
+        Charges nothing and reads no row."""
+        from tre.secure.data import twin_tiers
+
+        if label.version is None or label.tier != dataset.twin.tier.value:
+            return None
+        request = _question(dataset, label.rho_units)
+        found = ledger.stored(connection, project=None, version=label.version, digest=request)
+        return None if found is None else twin_tiers.learnt_from(str(found.value), dataset.twin)
 
     # What a project may see
 
@@ -250,6 +261,12 @@ class Registry:
     def _view_path(self, source: Path, columns: tuple[str, ...]) -> Path:
         key = f"{source.name} {source.stat().st_mtime_ns} {source.stat().st_size} {columns}"
         return self.context.area.folder("views") / f"{self.context.area.identifier('view', key)}.parquet"
+
+
+def _question(dataset: Dataset, rho_units: int) -> str:
+    from tre.secure.data import twin_tiers
+
+    return digest({**twin_tiers.question(dataset.table, dataset.twin), "rho_units": rho_units})
 
 
 def _public(label: Label) -> SyntheticLabel:
