@@ -1,4 +1,4 @@
-"""A release as one file: a ZIP archive that holds a BagIt bag, as Five Safes crates are passed on.
+"""A release or a published twin as one file: a ZIP archive that holds a BagIt bag, as Five Safes crates are passed on.
 
 Guarantees: the same files give the same bytes, on any machine at any time (stored, sorted, dated 1980, nothing of the
 machine); `unpack` takes these very bytes and no others, and names the entry in which the first other byte is. So no byte
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from tre.errors import VerificationFailed
+from tre.rules import twin_label
 from tre.rules.canonical import digest_bytes
 from tre.rules.receipt import RECEIPT
 from tre.rules.text import visible
@@ -40,7 +41,7 @@ def pack(name: str, files: Mapping[str, bytes]) -> bytes:
 
 def _bag(files: Mapping[str, bytes]) -> dict[str, bytes]:
     payload = {f"data/{path}": content for path, content in files.items()}
-    identifier = uuid.uuid5(uuid.NAMESPACE_OID, digest_bytes(files.get(RECEIPT, b"")))
+    identifier = uuid.uuid5(uuid.NAMESPACE_OID, digest_bytes(files.get(RECEIPT) or files.get(twin_label.FILE, b"")))
     size = sum(map(len, payload.values()))
     tags = {
         "bagit.txt": b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n",

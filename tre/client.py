@@ -18,6 +18,7 @@ from tre.messages import (
     ReleaseInfo,
     ReviewInfo,
     Submission,
+    TwinOffer,
     Vote,
 )
 from tre.rules.balances import Balance
@@ -62,6 +63,13 @@ class Client:
 
     def twin(self, name: str) -> bytes:
         return self._call("GET", f"/v1/datasets/{_part(name)}/twin").content
+
+    def twins(self) -> list[TwinOffer]:
+        return TypeAdapter(list[TwinOffer]).validate_python(self._json("GET", "/v1/twins"))
+
+    def twin_package(self, name: str, *, column: bool = False) -> bytes:
+        """As it is published: a ZIP archive."""
+        return self._call("GET", f"/v1/twins/{_part(name)}{'?column=true' if column else ''}").content
 
     def submit(self, submission: Submission) -> JobView:
         return JobView.model_validate(self._json("POST", "/v1/jobs", submission.model_dump(mode="json")))

@@ -108,6 +108,21 @@ class DatasetInfo(Closed):
         )  # fmt: skip
 
 
+class TwinOffer(Closed):
+    """A synthetic twin that the person may have as a published thing."""
+
+    id: Identifier
+    title: str
+    description: str
+    licence: str
+    tier: str
+    made: str
+    learnt: str
+    epsilon: float | None
+    columns: tuple[str, ...]
+    public: bool
+
+
 class Released(Closed):
     """A stored value, as replayed."""
 
@@ -281,6 +296,8 @@ class Plan(Closed):
     run: bool
     estimates: tuple[PlannedEstimate, ...] = ()
     blocks: BlockPlan | None = None
+    # For people: what the rehearsal on the twin does not show.
+    advice: tuple[str, ...] = ()
 
     @property
     def in_blocks(self) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tre.rules import page
-from tre.rules.page import Look, Tag, document, element, picture
+from tre.rules.page import Look, Tag, document, drawing, element, picture
 from tre.rules.text import visible
 
 TREE = Path(page.__file__).resolve().parents[1]
@@ -76,6 +76,12 @@ def test_no_tag_of_a_page_loads_links_submits_or_runs():
         "video",
     }
     assert not {t.value for t in Tag} & acting
+
+
+def test_a_drawing_is_base64_of_its_bytes_inside_an_image():
+    assert re.fullmatch(
+        r'<img alt="a drawing" src="data:image/svg\+xml;base64,[A-Za-z0-9+/=]+">', drawing(b'<svg onload="x()"/>').html
+    )
 
 
 def test_a_picture_is_base64_of_its_bytes_and_nothing_else():

@@ -75,21 +75,25 @@ def fetch(release: str, folder: Path | None, archive: Path | None, show: Console
 )
 @json_option
 def verify(path: Path, key: str | None, any_key: bool, html: Path | None, show: Console) -> Any:
-    """Check a release's folder or archive, or a seal of a dataset's quality: its signature and every byte it covers.
-
-    Needs no network and no account.
+    """Check a release's or a twin's folder or archive, or a seal of a dataset's quality: its signature and every byte it
+    covers. A twin's Parquet or CSV file alone, too, beside its twin.receipt.json. Needs no network and no account.
 
     \b
     Example: tre verify results/ --key area-key.hex
       tre verify rel-1a2b3c4d.zip --html receipt.html
       tre verify hie-seal.json --key area-key.hex
+      tre verify hie-twin
     """
-    from tre.desk import bundle
+    from tre.desk import bundle, twins
     from tre.desk import show as shown
     from tre.desk.store import Store
     from tre.rules import receipt_page
 
     known = {Path(key).read_text().strip() if Path(key).is_file() else key} if key else Store.default().known_keys()
+    if twins.is_twin(path):
+        if html is not None:
+            raise RequestError("html_none", "A twin has a page already.", "Read its index.html.")
+        return twins.check(path, known, any_key=any_key, show=show)
     content = bundle.sealed(path)
     if content is not None:
         return _verify_seal(content, known, show, must_be_known=not any_key)

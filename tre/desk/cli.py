@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from tre import terminal
-from tre.desk import checking, notices, reviewing
+from tre.desk import checking, notices, reviewing, twins
 from tre.errors import Conflict, RequestError
 from tre.messages import JobView, Stage
 from tre.terminal import json_option, table
@@ -68,52 +68,6 @@ def login(url: str, token: str | None, show: Console) -> Any:
     shown.isolation(client.isolation)
     show.print(f"Signed in as {me.name} ({me.role}); projects: {', '.join(me.projects) or 'none'}.")
     return me
-
-
-@cli.command()
-@json_option
-def datasets(show: Console) -> Any:
-    """The datasets of your projects, and what their twins are.
-
-    \b
-    Example: tre datasets --json
-    """
-    found = _client().datasets()
-    rows = [
-        (
-            d.id,
-            d.title,
-            len(d.columns),
-            d.twin.tier if d.twin else "no twin yet",
-            d.population,
-            d.seal.said if d.seal else "",
-        )
-        for d in found
-    ]
-    show.print(table("Datasets", ("id", "title", "columns", "twin", "population", "seal of quality"), rows))
-    return found
-
-
-@cli.command()
-@click.argument("dataset")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the twin's file here.")
-@json_option
-def twin(dataset: str, output: Path | None, show: Console) -> Any:
-    """Fetch a dataset's synthetic twin, for `tre.dataset(...)` in notebooks.
-
-    \b
-    Example: tre twin hie
-    """
-    from tre.desk.store import Store
-
-    client = _client()
-    info, content = client.dataset(dataset), client.twin(dataset)
-    path = Store.default().save_twin(info, content)
-    if output is not None:
-        output.write_bytes(content)
-    label = info.twin
-    show.print(f"SYNTHETIC twin of {dataset} ({label.tier}): learnt {label.learnt}.\n{path}")
-    return {"dataset": dataset, "path": str(path), "twin": label}
 
 
 _common = [
@@ -316,6 +270,8 @@ def releases(show: Console) -> Any:
 
 
 for command in (
+    twins.datasets,
+    twins.twin,
     reviewing.reviews,
     reviewing.review,
     reviewing.revoke,

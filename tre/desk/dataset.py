@@ -115,13 +115,13 @@ class Dataset:
             return pq.read_table(self._workspace.rows(self._own.id), columns=list(self.info.columns))
         listed = ", ".join(map(quote, self.info.columns))
         with self._open() as connection:
-            return connection.execute(f"SELECT {listed} FROM rows").to_arrow_table()
+            return connection.sql(f"SELECT {listed} FROM rows").to_arrow_table()
 
     def _says(self) -> str:
         twin = self.info.twin
         if twin is None:
             return f"SYNTHETIC twin of {self.info.id}"
-        return f"SYNTHETIC {twin.tier} twin of {self.info.id}, made {twin.made}: {twin.learnt}"
+        return twin.says(self.info.id)
 
     # Towards a release
 
@@ -250,7 +250,11 @@ class Dataset:
         )
         head = "<tr><th>column</th><th>type</th><th>meaning</th><th>declared values</th></tr>"
         badge = "" if self._workspace.world.real else _badge(self._says())
-        return f"<b>{html.escape(self.info.title)}</b><br>{badge}<table>{head}{rows}</table>"
+        own = html.escape(self._own.id)
+        keep = (
+            f"<small>The twin to keep or pass on: <code>tre twin {own} --out {own}-twin</code></small>" if badge else ""
+        )
+        return f"<b>{html.escape(self.info.title)}</b><br>{badge}<table>{head}{rows}</table>{keep}"
 
 
 def _range(field: Any) -> str:

@@ -74,6 +74,8 @@ def plan(console: Console, view: JobView) -> None:
         console.print(table("Outputs without noise: two people decide", columns, rows))
         for o in view.plan.outputs:
             findings(console, o.name, o.findings)
+    for hint in view.plan.advice:
+        console.print(f"[yellow]Note:[/yellow] {escape(hint)}.")
     for c in view.costs:
         verdict = "" if c.affordable else "  [bold red]— more than is left[/bold red]"
         keys = f" and delta {c.keys_delta:g} for keys found in the data" if c.keys_delta else ""

@@ -34,6 +34,7 @@ from tre.messages import (
     ReleaseInfo,
     ReviewInfo,
     Submission,
+    TwinOffer,
     Vote,
 )
 from tre.rules import page
@@ -155,6 +156,17 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
     @app.get("/v1/datasets/{name}/twin")
     def twin(who: Person, name: str) -> Response:
         return Response(services.twin(who, name), media_type="application/vnd.apache.parquet")
+
+    @app.get("/v1/twins")
+    def twins(who: Person) -> list[TwinOffer]:
+        """Synthetic twins that one may have: of one's projects' datasets, and public ones."""
+        return services.twins.offers(services.knowing(who), who)
+
+    @app.get("/v1/twins/{name}")
+    def twin_package(who: Person, name: str, *, column: bool = False) -> Response:
+        """A twin as it is published; `column`: with one in which every row says that it is synthetic."""
+        content = services.twins.package(services.knowing(who), who, name, column=column)
+        return Response(content, media_type="application/zip")
 
     @app.post("/v1/jobs", status_code=201)
     def submit(who: Person, submission: Submission) -> JobView:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def canonical_json(value: Any) -> bytes:
@@ -23,3 +23,11 @@ def digest(value: Any) -> str:
 
 def digest_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def digest_stream(stream: BinaryIO) -> str:
+    """Of what is left to read in it, in bounded memory."""
+    found = hashlib.sha256()
+    while piece := stream.read(2**20):
+        found.update(piece)
+    return found.hexdigest()

@@ -18,7 +18,7 @@ from tre.rules import quality
 from tre.rules.quality import QualityPolicy
 from tre.rules.schema import Address, Closed, Identifier, Name, TableSchema
 from tre.rules.told import FailureTold
-from tre.rules.twin import TwinPolicy, problems
+from tre.rules.twin import TwinPolicy, problems, same_people
 
 
 class Role(StrEnum):
@@ -301,6 +301,7 @@ def check(policies: Policies) -> list[Problem]:
         found += _check_dataset(f"datasets/{name}.yaml", dataset, policies.populations)
         for path, reason in quality.problems(dataset, dataset.quality, policies.datasets):
             found.append(Problem(file=f"datasets/{name}.yaml", path=("quality", *path), reason=reason))
+        found += _check_people_of(name, dataset, policies.datasets)
     for name in unprotected(policies):
         reason = f"isolation is {policies.area.sandbox.isolation} (area.yaml): only datasets marked `public: true` may be here"
         found.append(Problem(file=f"datasets/{name}.yaml", path=("public",), reason=reason))
@@ -349,6 +350,20 @@ def _check_dataset(file: str, dataset: Dataset, populations: Mapping[str, Popula
     pure = known is not None and known.measure is Measure.PURE
     wrong = problems(dataset.twin, dataset.table, pure=pure)
     return found + [Problem(file=file, path=("twin", key), reason=reason) for key, reason in wrong]
+
+
+def _check_people_of(name: str, dataset: Dataset, datasets: Mapping[str, Dataset]) -> list[Problem]:
+    """A twin has the people of another of the same population that has its own."""
+    if dataset.twin.people_of is None:
+        return []
+    other = datasets.get(dataset.twin.people_of)
+    if other is None or other is dataset or other.population != dataset.population or other.twin.people_of is not None:
+        reason = "another dataset of the same population, whose twin has people of its own"
+    elif not same_people(dataset.table, other.table):
+        reason = f"the person's field of {dataset.twin.people_of} is declared differently"
+    else:
+        return []
+    return [Problem(file=f"datasets/{name}.yaml", path=("twin", "people_of"), reason=reason)]
 
 
 def _check_project(file: str, project: Project, policies: Policies) -> list[Problem]:

@@ -182,3 +182,13 @@ class SyntheticLabel(Closed):
     epsilon: float | None
     delta: float | None
     learnt: str
+    seed: int | None = None
+    version: str | None = None
+    declared: int = 0
+
+    def says(self, dataset: str) -> str:
+        """For wherever its rows are shown."""
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        version = "" if self.version is None else f", of version {self.version}"
+        cases = f"; {self.declared} rows are edge cases by declaration" if self.declared else ""
+        return f"SYNTHETIC {self.tier} twin of {dataset}, made {self.made}{version}{seed}: {self.learnt}{cases}"

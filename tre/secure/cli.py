@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from tre import terminal
 from tre.rules.policy import Isolation
-from tre.secure import quality_cli, record_cli
+from tre.secure import quality_cli, record_cli, twin_cli
 from tre.secure.command import area_option, services
-from tre.terminal import bar, json_option, table
+from tre.terminal import json_option, table
 
 if TYPE_CHECKING:
     from tre.secure.applying import Outcome
@@ -168,26 +168,6 @@ def ingest(dataset: str, files: tuple[Path, ...], drop_invalid: bool, area: Path
 
 
 @cli.command()
-@click.argument("dataset")
-@area_option
-@json_option
-def twin(dataset: str, area: Path | None, show: Console) -> Any:
-    """Make a dataset's synthetic twin, of the tier that its policy names. Charged where it learns from real rows.
-
-    \b
-    Example: tre-admin twin hie
-    """
-    made = services(area)
-    with bar(show, f"making the twin of {dataset}", "rows") as told:
-        done = made.make_twin(dataset, told)
-    cost = f"epsilon {done['epsilon']:g} (delta {done['delta']:g})" if done["epsilon"] else "nothing"
-    show.print(
-        f"{dataset}: a {done['tier']} twin of {done['rows']:,} rows. It learnt {done['learnt']}. Charged: {cost}."
-    )
-    return done
-
-
-@cli.command()
 @click.argument("person")
 @area_option
 @json_option
@@ -319,7 +299,7 @@ def work(piped: bool, checked: str, area: Path | None) -> None:
     work_until_stopped(made.worker(level), piped=piped)
 
 
-for _command in (*quality_cli.COMMANDS, *record_cli.COMMANDS):
+for _command in (*quality_cli.COMMANDS, *record_cli.COMMANDS, *twin_cli.COMMANDS):
     cli.add_command(_command)
 
 

@@ -46,6 +46,7 @@ from tre.secure.jobs import block_store, ended, runner
 from tre.secure.jobs.block_store import AUTO
 from tre.secure.jobs.queue import Queue
 from tre.secure.notices import Notices
+from tre.secure.publishing import Publishing
 from tre.secure.settings import AreaFolder
 
 # Loaded when first needed: an admin's command need not wait for the engines of a gateway.
@@ -98,6 +99,7 @@ class Services:
         self.queue = Queue(context)
         self.registry = Registry(context)
         self.notices = Notices(context)
+        self.twins = Publishing(context, self.registry)
 
     @cached_property
     def planner(self) -> Planner:
@@ -258,6 +260,10 @@ class Services:
         found = policies.people[person]
         projects = tuple(permissions.projects_of(policies, person))
         return Me(person=person, name=found.name, role=found.role.value, projects=projects)
+
+    def knowing(self, person: str) -> Policies:
+        """The policies in force, for whoever is known by them."""
+        return self._policies(person)
 
     def _policies(self, person: str, *roles: Role) -> Policies:
         with self.context.database.read() as connection:

@@ -141,11 +141,13 @@ class Registry:
             delta = policies.populations[dataset.population].lifetime.delta
             units = rho_of(policy.epsilon or 0, delta)
             learnt = self._learnt(policies, name, dataset, version, rho_units=units)
-        made = twin_tiers.make(dataset.table, policy, learnt, seed=seed)
+        people = self._people_of(policy.people_of) if policy.people_of is not None else None
+        made = twin_tiers.make(dataset.table, policy, learnt, seed=seed, people=people)
         price = f": epsilon {policy.epsilon:g}, delta {delta:g}" if delta is not None else ""
         label = Label(
             dataset=name, tier=policy.tier.value, made=self.context.now()[:10], generator=made.generator, seed=seed,
             epsilon=policy.epsilon, delta=delta, rho_units=units, learnt=made.learnt + price,
+            version=version if policy.tier.learns else None, declared=len(policy.edge_cases),
         )  # fmt: skip
         rows = 0
 
@@ -173,7 +175,21 @@ class Registry:
             "epsilon": label.epsilon,
             "delta": delta,
             "learnt": label.learnt,
+            "again": [n for n, d in policies.datasets.items() if d.twin.people_of == name and self.twin(n).is_file()],
         }
+
+    def _people_of(self, other: str) -> int:
+        """How many people another dataset's twin has: all that is taken of it, since people are numbered."""
+        if not self.twin(other).is_file():
+            raise NotFound(
+                "twin_missing", f"{other!r} has no twin yet, whose people are wanted.", f"tre-admin twin {other}"
+            )
+        import duckdb
+
+        source = literal(str(self.twin(other)))
+        with duckdb.connect(":memory:") as connection:
+            row = connection.execute(f"SELECT count(DISTINCT {PERSON}) FROM read_parquet({source})").fetchone()
+        return int(row[0]) if row else 0
 
     def twin(self, name: str) -> Path:
         return self.context.area.folder("twins") / f"{name}.SYNTHETIC.parquet"
@@ -184,7 +200,7 @@ class Registry:
 
         database, twin = self.context.database, dataset.twin
         twin_tiers.enough(dataset.table, twin, rho_units=rho_units)
-        request = digest({**twin_tiers.question(dataset.table, twin), "rho_units": rho_units})
+        request = _question(dataset, rho_units)
         with database.write() as connection:
             found = ledger.stored(connection, project=None, version=version, digest=request)
             if found is not None:
@@ -200,6 +216,17 @@ class Registry:
         with database.write() as connection:
             ledger.store(connection, entry, learnt.model_dump_json(), at=self.context.now())
         return learnt
+
+    def learnt_before(self, connection: sa.Connection, dataset: Dataset, label: Label) -> Learnt | None:
+        """What the twin with this label was drawn from; None where it is nothing, or the policy now asks another question.
+        Charges nothing and reads no row."""
+        from tre.secure.data import twin_tiers
+
+        if label.version is None or label.tier != dataset.twin.tier.value:
+            return None
+        request = _question(dataset, label.rho_units)
+        found = ledger.stored(connection, project=None, version=label.version, digest=request)
+        return None if found is None else twin_tiers.learnt_from(str(found.value), dataset.twin)
 
     # What a project may see
 
@@ -263,10 +290,16 @@ class Registry:
         return self.context.area.folder("views") / f"{self.context.area.identifier('view', key)}.parquet"
 
 
+def _question(dataset: Dataset, rho_units: int) -> str:
+    from tre.secure.data import twin_tiers
+
+    return digest({**twin_tiers.question(dataset.table, dataset.twin), "rho_units": rho_units})
+
+
 def _public(label: Label) -> SyntheticLabel:
     return SyntheticLabel(
         tier=label.tier, made=label.made, generator=label.generator, epsilon=label.epsilon, delta=label.delta,
-        learnt=label.learnt,
+        learnt=label.learnt, seed=label.seed, version=label.version, declared=label.declared,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from tre.rules.schema import ORDER, PERSON, FieldType, TableSchema
 from tre.secure.data.ingest import publish
 
 KEY = b"tre:synthetic"
+NOTHING = "nothing: made from the declared schema alone"
 
 _ARROW = {
     FieldType.INTEGER: pa.int64(),
@@ -35,7 +36,13 @@ _ARROW = {
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """Where a twin comes from. epsilon, delta and rho_units are what making it was charged; `learnt` says it in words."""
+    """Where a twin comes from. epsilon, delta and rho_units are what making it was charged; `learnt` says it in words.
+
+    `version` is the public name of the version of the data that it learnt from, None where it learnt nothing; `declared` is
+    how many of its rows are edge cases of the policy. The seed can be told: it made rows from noisy counts that are paid
+    for, or from the schema, and had no part in the noise, which is OpenDP's own. Who knows it knows the noisy counts better,
+    and these are all that the loss was computed for (tests/proof/test_twin.py gives them to the attacker).
+    """
 
     dataset: str
     tier: str
@@ -46,6 +53,17 @@ class Label:
     delta: float | None
     rho_units: int
     learnt: str
+    version: str | None = None
+    declared: int = 0
+
+    @property
+    def learnt_nothing(self) -> bool:
+        return self.learnt == NOTHING
+
+
+def file_name(dataset: str, tier: str, made: str) -> str:
+    """Without an ending: which dataset, that it is none, of which tier and day."""
+    return f"{dataset}.SYNTHETIC.{tier.replace(' ', '-')}.{made}"
 
 
 def finish(frame: pd.DataFrame, schema: TableSchema, *, first: int = 0) -> pd.DataFrame:

@@ -123,8 +123,10 @@ def shape(
         if field.name == unit.name:
             frame[field.name] = known[person]
         else:
-            made = drawn[field.name].iloc[:n] if field.name in drawn else draw(field, n, rng)
-            frame[field.name] = _clean(made, field, schema, rng)
+            known_values = drawn.get(field.name)
+            frame[field.name] = (
+                draw(field, n, rng) if known_values is None else _clean(known_values.iloc[:n], field, schema, rng)
+            )
     if keys is None:
         frame = _deal_keys(frame, schema, rows_per_person, weights or {}, rng)
     else:

@@ -2,7 +2,7 @@
 
 Guarantees: `sample_structural` is given the schema, a size and a seed, and reads nothing else, so its twin costs no privacy
 and can be as public as the schema. Every row fits the schema (twin_shape); the same seed gives the same rows.
-Not guaranteed: anything else. No value is missing, and no figure means anything.
+Not guaranteed: anything else. No value is missing here (twin_declared adds one where it may be), and no figure means anything.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@
 
 Guarantees: `learn` is the only way from rows to a twin, for tiers that are charged, and what it gives is noise that the
 caller has paid for before; `make` is given the schema and that, and nothing else. What can be refused is refused by
-`enough`, before anything is charged. Not here: charging, keeping and labelling (registry).
+`enough`, before anything is charged. Every tier has the rows that are there by declaration (twin_declared).
+Not here: charging, keeping and labelling (registry).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from tre.errors import PolicyError
 from tre.rules.schema import TableSchema
 from tre.rules.twin import Tier, TwinPolicy
 from tre.secure.data import twin_layout, twin_plausible, twin_related, twin_relations
+from tre.secure.data.twin_declared import with_declared
+from tre.secure.data.twin_file import NOTHING
 from tre.secure.data.twin_plausible import Margins
 from tre.secure.data.twin_relations import Relations
 
@@ -85,8 +88,17 @@ def learnt_from(text: str, twin: TwinPolicy) -> Learnt:
     return (Margins if twin.tier is Tier.PLAUSIBLE else Relations).model_validate_json(text)
 
 
-def make(schema: TableSchema, twin: TwinPolicy, learnt: Learnt | None, *, seed: int) -> Made:
-    """The twin's rows. `learnt` is what the tier's `learn` gave; None for those that learn nothing."""
+def make(schema: TableSchema, twin: TwinPolicy, learnt: Learnt | None, *, seed: int, people: int | None = None) -> Made:
+    """The twin's rows. `learnt` is what the tier's `learn` gave; None for those that learn nothing. `people`: how many the
+    twin has that this one's people are taken from."""
+    if people is not None:
+        twin = twin.model_copy(update={"rows": people})
+    made = _made(schema, twin, learnt, seed=seed)
+    said = made.learnt if people is None else f"{made.learnt}, and the number of people of the twin of {twin.people_of}"
+    return replace(made, frames=with_declared(made.frames, schema, twin), learnt=said)
+
+
+def _made(schema: TableSchema, twin: TwinPolicy, learnt: Learnt | None, *, seed: int) -> Made:
     if isinstance(learnt, Margins):
         return Made(
             frames=[twin_plausible.sample_plausible(learnt, schema, seed=seed)],
@@ -118,7 +130,7 @@ def make(schema: TableSchema, twin: TwinPolicy, learnt: Learnt | None, *, seed: 
             sample_valid(schema, rows=rows, seed=seed),
             "SDV GaussianCopula, fitted on rows made from the declared schema",
         )
-    return Made(frames=[frame], rows=rows, generator=generator, learnt="nothing: made from the declared schema alone")
+    return Made(frames=[frame], rows=rows, generator=generator, learnt=NOTHING)
 
 
 def _layout(schema: TableSchema, twin: TwinPolicy) -> twin_layout.Layout:

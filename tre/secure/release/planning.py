@@ -31,11 +31,12 @@ from tre.secure import ledger
 from tre.secure import policies as policy_files
 from tre.secure.data.registry import Registry
 from tre.secure.database import tables
-from tre.secure.release import estimates, judging, proposed
+from tre.secure.release import estimates, few_rows, judging, proposed
 from tre.statistics import linking
 from tre.statistics.aggregate import open_rows
 from tre.statistics.prepare import Prepared, prepare
 from tre.statistics.price import price
+from tre.statistics.printing import scope
 from tre.statistics.references import references, resolve
 from tre.statistics.request import Request
 from tre.statistics.result import evaluate
@@ -118,11 +119,12 @@ class Planner:
         seen: set[str] = set()
         cells = 0
         requests: list[PlannedRequest] = []
+        hints: list[str | None] = []
         for item in emitted.requests:
             info = _info(infos, item.request)
             self._refer(connection, project, info, item.request, requests)
             prepared = _prepared(item.request, info)
-            self._rehearse(prepared, infos)
+            hints.append(self._rehearse(item.name, prepared, infos))
             cells += prepared.cells
             if cells > MAX_PLAN_CELLS:
                 raise _too_large(f"{MAX_PLAN_CELLS:,} numbers")
@@ -159,6 +161,7 @@ class Planner:
         return Plan(
             project=project, person=person, notebook=notebook, parameters=parameters,
             datasets=versions, estimates=found, blocks=cut,
+            advice=tuple(h for h in (*hints, *self._few(outputs, infos)) if h is not None),
             policy=policy_files.policy_digest(policies), requests=tuple(requests), outputs=outputs, costs=costs,
             automatic=not outputs
             and _within(policies, project, costs)
@@ -190,14 +193,26 @@ class Planner:
             proposed.refuse(judged[item.name].findings)
         return tuple(i.model_copy(update={"findings": judged[i.name].findings}) for i in items)
 
-    def _rehearse(self, prepared: Prepared, infos: Mapping[str, DatasetInfo]) -> None:
-        """The request on the twin, by trusted code, for nothing: what cannot be computed fails here, before it costs."""
+    def _few(self, outputs: Sequence[PlannedOutput], infos: Mapping[str, DatasetInfo]) -> list[str | None]:
+        """What is to be said of declared tables with conditions."""
+        found = []
+        for o in outputs:
+            if o.declared is not None and o.declared.where:
+                info = infos[o.declared.dataset]
+                with open_rows(self.registry.twin_view(info.id, info.columns)) as twin:
+                    found.append(few_rows.of_table(o.name, twin, o.declared, scope(o.declared, info.table)))
+        return found
+
+    def _rehearse(self, name: str, prepared: Prepared, infos: Mapping[str, DatasetInfo]) -> str | None:
+        """The request on the twin, by trusted code, for nothing: what cannot be computed fails here, before it costs. Returns
+        what is to be said of it."""
         own = infos[prepared.request.dataset]
         other = infos[prepared.request.link] if prepared.request.link is not None else None
         rows = self.registry.twin_view(own.id, own.columns)
         link = own.link_to(other, self.registry.twin_view(other.id, other.columns)) if other is not None else None
         with open_rows(rows, link=link) as rows_of_twin:
             evaluate(rows_of_twin, prepared)
+            return few_rows.of_request(name, rows_of_twin, prepared)
 
     def _refer(
         self,
