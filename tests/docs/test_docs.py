@@ -225,6 +225,9 @@ def test_a_twin_is_made_and_made_larger_for_nothing_by_the_commands_of_the_page(
     (found,) = services.budgets()
     services.close()
     assert found["used_epsilon"] == pytest.approx(1, abs=1e-3)  # once
+    assert "must not be used for" in (tmp_path / "hie-twin" / "index.html").read_text()
+    assert "real rows WITHOUT noise" in (tmp_path / "area" / "reports" / "hie.html").read_text()
+    assert "real rows WITHOUT noise" not in (tmp_path / "quality.html").read_text()
 
 
 def _follow(page, folder, **more):

@@ -94,6 +94,8 @@ def test_it_is_verified_whole_alone_and_as_an_archive(area, package, tmp_path):
     _, error = area.desk("verify", archive, home=elsewhere, expect=9)
     assert "[key_unknown]" in error
     area.desk("verify", archive, "--key", area.client("ada").receipt_key(), home=elsewhere)
+    told, _ = area.desk("verify", archive, "--any-key", home=elsewhere)
+    assert not told["key_known"]
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)

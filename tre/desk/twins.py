@@ -144,15 +144,17 @@ def check(path: Path, known: set[str], *, any_key: bool, show: Console) -> dict[
     """A folder, an archive, or one table beside its label. Raises VerificationFailed unless it is ours and unchanged."""
     label, digests, whole = _read(path)
     found = _accepted(digests, label, known, whole=whole, any_key=any_key)
+    from tre.desk.show import escape
+
+    # Whoever signed it may have signed anything: a word of another kind, or none.
     said = found["statement"]["label"]
+    tier, dataset, made, learnt = (escape(str(said.get(k, "not said"))) for k in ("tier", "dataset", "made", "learnt"))
+    whose = "knows" if found["key_known"] else "does NOT know: compare it with the area's"
+    ours = "ours and unchanged" if found["key_known"] else "unchanged"
     show.print(
-        f"[bold green]good[/bold green]: ours and unchanged, a SYNTHETIC {said['tier']} twin of {said['dataset']}, made "
-        f"{said['made']}; learnt {said['learnt']}",
-        markup=True,
+        f"[bold green]good[/bold green]: {ours}, a SYNTHETIC {tier} twin of {dataset}, made {made}; learnt {learnt}"
     )
-    show.print(
-        f"signed with a key this desk {'knows' if found['key_known'] else 'does NOT know'}: {found['statement']['key']}"
-    )
+    show.print(f"signed with a key this desk {whose}: {found['statement']['key']}")
     return found
 
 

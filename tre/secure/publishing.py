@@ -91,6 +91,7 @@ class Publishing:
                 )
             else:
                 shutil.copytree(folder, target, dirs_exist_ok=True)
+                target.chmod(0o755)  # the folder it was written in is closed to others; this one is not for us alone
         label_said = statement["label"]
         detail = {"tier": label_said["tier"], "files": statement["files"], "reason": reason or ""}
         with self.context.database.write() as connection:
