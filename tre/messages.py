@@ -83,6 +83,11 @@ class DatasetInfo(Closed):
     # Of this version's quality, if one is in force.
     seal: SealInfo | None = None
 
+    def for_a_block(self) -> DatasetInfo:
+        """Without what all rows decide: the version's name, there and in the twin's label, and the seal."""
+        twin = self.twin.model_copy(update={"version": None}) if self.twin is not None else None
+        return self.model_copy(update={"version": "block", "twin": twin, "seal": None})
+
     def linked(self, other: DatasetInfo) -> DatasetInfo:
         """Both as one: pairs of one person's rows. Raises RequestError: link_invalid."""
         if self.population != other.population:

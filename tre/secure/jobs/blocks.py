@@ -42,8 +42,6 @@ log = logging.getLogger("tre.worker")
 Row = sa.Row[Any]
 
 OUTBOX_MB = 16
-# What stands for a version in a block: the real one is named by all rows.
-NO_VERSION = "block"
 FOLDER = "blocks"
 
 
@@ -152,7 +150,7 @@ class Blocks:
         }
         key = self.context.area.derived_key("blocks")
         partition(folder / "rows", sources, key=key, population=blocks.population, k=blocks.blocks)
-        told = {name: info.model_copy(update={"version": NO_VERSION}) for name, info in infos.items()}
+        told = {name: info.for_a_block() for name, info in infos.items()}
         return Manifest(world=World.BLOCK, project=plan.project, datasets=told, released={})
 
     def _keep(self, number: int, job: str, found: dict[str, tuple[int, ...]], lease: Lease) -> None:

@@ -23,7 +23,7 @@ from tre.messages import BlockPlan, DatasetInfo, EmittedEstimate, Manifest, Worl
 from tre.rules.schema import PERSON
 from tre.secure.data.partition import Source, partition
 from tre.secure.jobs import collect, runner, zygote
-from tre.secure.jobs.blocks import NO_VERSION, limits
+from tre.secure.jobs.blocks import limits
 from tre.secure.jobs.sandbox import Ended
 from tre.secure.jobs.turns import MAX_CLAIMS
 from tre.secure.jobs.work import Lane
@@ -73,7 +73,7 @@ def run(
     try:
         loading = ending.enter_context(zygote.begun(folder / "zygote", notebook))
         partition(folder / "rows", sources, key=KEY, population=plan.population, k=cut)
-        told = {n: infos[n].model_copy(update={"version": NO_VERSION}) for n in plan.datasets}
+        told = {n: infos[n].for_a_block() for n in plan.datasets}
         manifest = Manifest(world=World.BLOCK, project=project, datasets=told, released={})
         engine = Forked(loading) if loading is not None and loading.works() else lane.engine
         for block in range(wanted):
