@@ -39,7 +39,8 @@ def masked(value):
     the twin, which is noisy too) only which there are."""
     if isinstance(value, dict):
         noisy = {"values", "low", "high", "spread", "bias", "expected"}
-        value = {k: v for k, v in value.items() if k != "contentSize"}  # a file of noisy numbers has theirs
+        # A file of noisy numbers has its size; a twin's seed was drawn for each area, before any rows were looked at.
+        value = {k: v for k, v in value.items() if k not in ("contentSize", "seed")}
         return {k: [n is None for n in v] if k in noisy else masked(v) for k, v in value.items()}
     if isinstance(value, list):
         return [masked(v) for v in value]

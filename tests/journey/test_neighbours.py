@@ -1,6 +1,7 @@
 """Two projects with different datasets at work at the same time: neither finds a trace of the other."""
 
 import json
+import re
 import threading
 import time
 
@@ -109,7 +110,8 @@ def test_neither_finds_a_trace_of_the_other(area):
             f"mark-of-{asked[other][1]}", f"{asked[other][1]}.parquet", theirs.id, theirs.release, theirs.person,
             asked[other][0], "area.db",
         ]  # fmt: skip
-        assert [w for w in words if w in _without_runtime(seen)] == []
+        # As words: three letters of somebody's name are in many a digest.
+        assert [w for w in words if re.search(rf"\b{re.escape(w)}\b", _without_runtime(seen))] == []
 
 
 def _output(area, release):

@@ -18,29 +18,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from papermill.engines import Engine, NBClientEngine
-
 from tre.errors import Conflict, RequestError
 
 INJECTED = "injected-parameters"
 
 
-class TreEngine(Engine):  # type: ignore[misc]  # papermill has no types
-    """Papermill loads this by its entry point, with every import of papermill: so everything else is imported later."""
+class TreEngine:
+    """What papermill loads by its entry point, with every import of papermill: so everything is imported later, and
+    papermill itself most of all, which may be half loaded."""
 
     @classmethod
-    def execute_managed_notebook(
-        cls,
-        nb_man: Any,
-        kernel_name: str,
-        *,
-        project: str | None = None,
-        confirm: bool | None = None,
-        **options: Any,
-    ) -> None:
-        """Raises a TreError, or the notebook's own error from its run at the desk."""
-        _released(nb_man.nb, project, confirm)
-        NBClientEngine.execute_managed_notebook(nb_man, kernel_name, **options)
+    def execute_notebook(
+        cls, nb: Any, kernel_name: str, *, project: str | None = None, confirm: bool | None = None, **options: Any
+    ) -> Any:
+        """The executed notebook. Raises a TreError, or the notebook's own error from its run at the desk."""
+        from papermill.engines import NBClientEngine
+
+        _released(nb, project, confirm)
+        return NBClientEngine.execute_notebook(nb, kernel_name, **options)
+
+    @classmethod
+    def nb_kernel_name(cls, nb: Any, name: str | None = None) -> Any:
+        from papermill.engines import NBClientEngine
+
+        return NBClientEngine.nb_kernel_name(nb, name)
+
+    @classmethod
+    def nb_language(cls, nb: Any, language: str | None = None) -> Any:
+        from papermill.engines import NBClientEngine
+
+        return NBClientEngine.nb_language(nb, language)
 
 
 def _released(notebook: Any, project: str | None, confirm: bool | None) -> None:
