@@ -78,19 +78,25 @@ def _compared(services: Services, k: int, one: float) -> Comparison:
     return Comparison(subject="blocks", setting=setting, baseline=BASELINE, timings=timings, at=k, notes=notes)
 
 
+def confirmed(services: Services, source: str, k: int) -> tuple[str, float]:
+    """A job of a notebook of one cell, rehearsed, and the moment of its confirmation."""
+    job = services.submit("ada", Submission(project="visits", notebook=one_cell(source), blocks=k)).id
+    while services.job("ada", job).stage == "rehearsing":
+        time.sleep(0.1)
+    view = services.job("ada", job)
+    if view.failure is not None:
+        raise SystemExit(view.failure.message)
+    began = time.perf_counter()
+    services.queue.confirm(person="ada", job=job, plan_digest=view.plan_digest or "")
+    return job, began
+
+
 def _through(services: Services, k: int) -> tuple[float, int]:
     """(seconds from confirmation to release, blocks that counted as the default)."""
     worker = services.worker()
     worker.start()
     try:
-        job = services.submit("ada", Submission(project="visits", notebook=one_cell(SOURCE), blocks=k)).id
-        while services.job("ada", job).stage == "rehearsing":
-            time.sleep(0.1)
-        view = services.job("ada", job)
-        if view.failure is not None:
-            raise SystemExit(view.failure.message)
-        began = time.perf_counter()
-        services.queue.confirm(person="ada", job=job, plan_digest=view.plan_digest or "")
+        job, began = confirmed(services, SOURCE, k)
         worker.wake()
         late = k
         while not services.job("ada", job).stage.final:

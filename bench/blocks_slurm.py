@@ -14,11 +14,10 @@ from pathlib import Path
 import sqlalchemy as sa
 import yaml
 
-from bench.area import BIN, Area, one_cell
-from bench.blocks import SOURCE
+from bench.area import BIN, Area
+from bench.blocks import SOURCE, confirmed
 from bench.measure import Comparison, Timing, command, say
 from tests.engines import cluster as clusters
-from tre.messages import Submission
 from tre.secure.database import tables
 from tre.secure.jobs import block_store
 from tre.secure.services import Services, open_area
@@ -76,15 +75,7 @@ def _through(services: Services, k: int, name: str) -> tuple[float, float, int]:
     worker = services.worker()
     worker.start()
     try:
-        source = one_cell(f"{SOURCE}\n# {name}, {time.time()}")  # else it would be replayed
-        job = services.submit("ada", Submission(project="visits", notebook=source, blocks=k)).id
-        while services.job("ada", job).stage == "rehearsing":
-            time.sleep(0.1)
-        view = services.job("ada", job)
-        if view.failure is not None:
-            raise SystemExit(view.failure.message)
-        began = time.perf_counter()
-        services.queue.confirm(person="ada", job=job, plan_digest=view.plan_digest or "")
+        job, began = confirmed(services, f"{SOURCE}\n# {name}, {time.time()}", k)  # else it would be replayed
         worker.wake()
         said, last, good = 0, 0.0, 0
         while not services.job("ada", job).stage.final:

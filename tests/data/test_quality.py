@@ -180,18 +180,26 @@ def test_a_measurement_holds_no_cell(tmp_path, register):
     assert SECRET not in repr(found)
 
 
+COUNTED = ("present", "row_rule", "period", "foreign_key")
+
+
+def counted(declared, folder, register):
+    """The checks whose counts can be noised, and what makes their vector of some rows."""
+    checks = [c for c in checks_of(declared.table, declared.quality) if c.rule in COUNTED]
+
+    def vector(rows):
+        ingest(declared.table, [csv(folder, *rows)], folder / "version.parquet", key=KEY)
+        return exact_vector(
+            checks, declared.table, declared.quality, folder / "version.parquet", scratch=folder, references={"register": register}
+        )  # fmt: skip
+
+    return checks, vector
+
+
 def test_one_person_changes_each_number_of_the_vector_by_at_most_their_rows(tmp_path, register):
     """Person p3 has five rows, of which three count, and breaks everything that can be broken."""
     declared = Dataset.model_validate({**DATASET, "primary_key": [], "quality": {**QUALITY, "totals": []}})
-    wanted = ("present", "row_rule", "period", "foreign_key")
-    checks = [c for c in checks_of(declared.table, declared.quality) if c.rule in wanted]
-
-    def vector(rows):
-        ingest(declared.table, [csv(tmp_path, *rows)], tmp_path / "version.parquet", key=KEY)
-        return exact_vector(
-            checks, declared.table, declared.quality, tmp_path / "version.parquet", scratch=tmp_path, references={"register": register}
-        )  # fmt: skip
-
+    checks, vector = counted(declared, tmp_path, register)
     others = [
         {"person": f"p{i}", "sample": str(i), "seen": "2020-01-02" if i % 2 else "2020-03-04"} for i in range(4, 9)
     ]
@@ -201,7 +209,7 @@ def test_one_person_changes_each_number_of_the_vector_by_at_most_their_rows(tmp_
     most = declared.unit.max_rows
     assert differences[0] == most
     assert all(0 <= d <= most for d in differences)
-    assert {c.rule.value for c, d in zip(checks, differences[1:], strict=True) if d == most} == set(wanted)
+    assert {c.rule.value for c, d in zip(checks, differences[1:], strict=True) if d == most} == set(COUNTED)
 
 
 CELLS = {
@@ -219,15 +227,7 @@ CELLS = {
 @given(rows=st.lists(st.fixed_dictionaries(CELLS), min_size=2, max_size=10))
 def test_whoever_is_taken_away_no_number_changes_by_more_than_their_rows(tmp_path, register, rows):
     declared = Dataset.model_validate({**DATASET, "primary_key": [], "unit": {"field": "person", "max_rows": 2}})
-    wanted = ("present", "row_rule", "period", "foreign_key")
-    checks = [c for c in checks_of(declared.table, declared.quality) if c.rule in wanted]
-
-    def vector(some):
-        ingest(declared.table, [csv(tmp_path, *some)], tmp_path / "version.parquet", key=KEY)
-        return exact_vector(
-            checks, declared.table, declared.quality, tmp_path / "version.parquet", scratch=tmp_path, references={"register": register}
-        )  # fmt: skip
-
+    _, vector = counted(declared, tmp_path, register)
     everyone = vector(rows)
     for one in {r["person"] for r in rows}:
         rest = [r for r in rows if r["person"] != one]

@@ -263,6 +263,7 @@ def test_sigma_is_what_the_budget_gives(tmp_path, related):
         ({"tier": "plausible", "epsilon": 1, "constant": ["a"]}, "constant"),
         ({"tier": "detailed", "epsilon": 1, "constant": ["who"]}, "constant"),
         ({"tier": "detailed", "epsilon": 1, "relations": [["a", "nothing"]]}, "relations"),
+        ({"tier": "detailed", "epsilon": 1, "relations": [["a", "a"]]}, "relations"),
         ({"tier": "detailed", "epsilon": 1, "order": "ward"}, "order"),
     ],
 )

@@ -46,15 +46,11 @@ def fetch(release: str, folder: Path | None, archive: Path | None, show: Console
       tre fetch rel-1a2b3c4d --archive rel-1a2b3c4d.zip
     """
     from tre.desk import bundle
-    from tre.desk import show as shown
-    from tre.desk.connect import needed
+    from tre.desk.connect import of_command
 
     if folder is None and archive is None:
         raise RequestError("target_missing", "Nothing says where to.", "Name a folder, or --archive FILE.zip.")
-    client = needed()
-    context = click.get_current_context()
-    context.call_on_close(client.close)
-    context.call_on_close(lambda: shown.isolation(client.isolation))
+    client = of_command()
     files, verdict = fetched(client, release)
     if folder is not None:
         bundle.write(folder, files)

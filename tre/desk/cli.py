@@ -35,14 +35,9 @@ def main() -> None:
 
 
 def _client() -> Any:
-    from tre.desk import show
-    from tre.desk.connect import needed
+    from tre.desk.connect import of_command
 
-    client = needed()
-    context = click.get_current_context()
-    context.call_on_close(client.close)  # in a notebook the process lives on
-    context.call_on_close(lambda: show.isolation(client.isolation))
-    return client
+    return of_command()
 
 
 @cli.command()

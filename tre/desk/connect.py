@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+import click
+
 from tre.client import Client
 from tre.desk.store import Store
 from tre.errors import Unreachable
@@ -29,4 +31,14 @@ def needed() -> Client:
         raise Unreachable(
             "login_missing", "This desk does not know its gateway.", "Set TRE_URL and TRE_TOKEN, or run: tre login URL"
         )
+    return client
+
+
+def of_command() -> Client:
+    """For one command: closed at its end, as in a notebook the process lives on; a weaker isolation is said before that."""
+    from tre.desk import show
+
+    client, context = needed(), click.get_current_context()
+    context.call_on_close(client.close)
+    context.call_on_close(lambda: show.isolation(client.isolation))
     return client

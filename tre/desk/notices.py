@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from tre.desk.connect import needed
+from tre.desk.connect import of_command
 from tre.rules.notices import where, words
 from tre.terminal import json_option, table
 
@@ -23,7 +23,7 @@ def notices(everything: bool, read: bool, show: Console) -> Any:
     Examples: tre notices
               tre notices --read
     """
-    client = needed()
+    client = of_command()
     found = [n for n in client.notices() if everything or not n.read]
     rows = [
         (n.at, n.about, n.project, words(n.told, exception=n.exception), "" if n.read else where(n.told, n.about))

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from tre.desk import notices
-from tre.desk.connect import needed
+from tre.desk.connect import of_command
 from tre.desk.show import escape
 from tre.messages import Vote
 from tre.rules.lifecycle import Release
@@ -45,7 +45,7 @@ def reviews(exceptions: bool, show: Console) -> Any:
               tre reviews --exceptions
     """
     if exceptions:
-        decided = needed().exceptions()
+        decided = of_command().exceptions()
         lines = [
             tuple(
                 map(
@@ -57,7 +57,7 @@ def reviews(exceptions: bool, show: Console) -> Any:
         columns = ("asked", "request", "output", "datasets", "fails", "reason", "decision")
         show.print(table("Exceptions decided", columns, lines))
         return decided
-    client = needed()
+    client = of_command()
     found = client.reviews()
     rows = [
         (r.release, r.project, r.person, r.submitted, len(r.plan.requests) + len(r.plan.estimates), len(r.outputs))
@@ -101,7 +101,7 @@ def review(
     """
     from tre.desk import show as shows
 
-    client = needed()
+    client = of_command()
     if remark is not None:
         client.remark(release, Remark(audience=Audience.CHECKERS if private else Audience.RESEARCHER, text=remark))
     if decision is not None:
@@ -147,7 +147,7 @@ def revoke(release: str, reason: str, show: Console) -> Any:
     \b
     Example: tre revoke rel-1a2b3c4d --reason "cells of fewer than ten people in table 2"
     """
-    state = needed().revoke(release, reason)
+    state = of_command().revoke(release, reason)
     done = state is Release.REVOKED
     show.print(
         f"{release} is revoked." if done else f"Recorded. {release} is revoked when another checker says so too."

@@ -20,17 +20,6 @@ from tre.terminal import json_option, table
 ALONE = (".parquet", ".csv")
 
 
-def _client() -> Any:
-    from tre.desk import show
-    from tre.desk.connect import needed
-
-    client = needed()
-    context = click.get_current_context()
-    context.call_on_close(client.close)  # in a notebook the process lives on
-    context.call_on_close(lambda: show.isolation(client.isolation))
-    return client
-
-
 @click.command()
 @click.option("--twins", is_flag=True, help="The twins that you may have: of your projects' datasets, and public ones.")
 @json_option
@@ -40,7 +29,9 @@ def datasets(twins: bool, show: Console) -> Any:
     \b
     Example: tre datasets --json
     """
-    client = _client()
+    from tre.desk.connect import of_command
+
+    client = of_command()
     if twins:
         offers = client.twins()
         rows = [
@@ -82,9 +73,10 @@ def twin(dataset: str, output: Path | None, out: Path | None, column: bool, show
     Example: tre twin hie
       tre twin hie --out hie-twin
     """
+    from tre.desk.connect import of_command
     from tre.desk.store import Store
 
-    client = _client()
+    client = of_command()
     if out is not None:
         return _published(client, dataset, out, show, column=column)
     info, content = client.dataset(dataset), client.twin(dataset)
@@ -92,7 +84,7 @@ def twin(dataset: str, output: Path | None, out: Path | None, column: bool, show
     if output is not None:
         output.write_bytes(content)
     label = info.twin
-    show.print(f"{label.says(dataset)}.\n{path}")
+    show.print(f"{label.says(dataset) if label is not None else 'SYNTHETIC'}.\n{path}")
     return {"dataset": dataset, "path": str(path), "twin": label}
 
 

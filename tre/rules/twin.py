@@ -166,6 +166,7 @@ def _unknown(twin: TwinPolicy, table: TableSchema) -> list[tuple[str, str]]:
         if names and not twin.tier.relates:
             found.append((key, f"the {twin.tier.value} tier knows no relations; take multivariate plausible"))
         found += [(key, f"{name!r} is no field beside the person's") for name in names if name not in types]
+    found += [("relations", f"{a!r} is named twice in a pair") for a, b in twin.relations if a == b]
     if twin.order in types and types[twin.order] not in ORDERED:
         found.append(("order", "rows are in the order of a date or a number"))
     return found

@@ -117,20 +117,14 @@ def _made(schema: TableSchema, twin: TwinPolicy, learnt: Learnt | None, *, seed:
         )
     rows = twin.rows or DEFAULT_ROWS
     if twin.tier is Tier.STRUCTURAL:
-        from tre.secure.data.twin_structural import sample_structural
+        from tre.secure.data.twin_structural import sample_structural as sample
 
-        frame, generator = (
-            sample_structural(schema, rows=rows, seed=seed),
-            "tre: independent draws from the declared schema",
-        )
+        generator = "tre: independent draws from the declared schema"
     else:
-        from tre.secure.data.twin_valid import sample_valid
+        from tre.secure.data.twin_valid import sample_valid as sample
 
-        frame, generator = (
-            sample_valid(schema, rows=rows, seed=seed),
-            "SDV GaussianCopula, fitted on rows made from the declared schema",
-        )
-    return Made(frames=[frame], rows=rows, generator=generator, learnt=NOTHING)
+        generator = "SDV GaussianCopula, fitted on rows made from the declared schema"
+    return Made(frames=[sample(schema, rows=rows, seed=seed)], rows=rows, generator=generator, learnt=NOTHING)
 
 
 def _layout(schema: TableSchema, twin: TwinPolicy) -> twin_layout.Layout:
@@ -141,9 +135,7 @@ def _relations(learnt: Relations) -> str:
     found = len(learnt.together)
     if not found:
         return "each column's distribution on its own, with noise (too few people for relations at this price)"
-    return (
-        f"each column's distribution and {found} relations between columns, with noise "
-        f"(of {learnt.asked} that could have been: the others showed too little to be told from noise)"
-        if found < learnt.asked
-        else f"each column's distribution and {found} relations between columns, with noise"
-    )
+    said = f"each column's distribution and {found} relations between columns, with noise"
+    if found == learnt.asked:
+        return said
+    return f"{said} (of {learnt.asked} that could have been: the others showed too little to be told from noise)"
