@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 
 import pandas as pd
@@ -76,7 +77,7 @@ def test_it_holds_the_projects_columns_and_no_other(package):
         said = {line["name"]: line for line in csv.DictReader(f)}
     assert list(said) == columns
     assert (said["visits"]["values"], said["visits"]["may be missing"]) == ("0 to 50", "yes")
-    assert "9999" not in json.dumps(descriptor)
+    assert "9999" not in re.sub(r"[0-9a-f]{32,}", "", json.dumps(descriptor))  # a digest may hold it by chance
 
 
 def test_it_is_verified_whole_alone_and_as_an_archive(area, package, tmp_path):
