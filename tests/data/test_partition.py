@@ -62,6 +62,7 @@ def no_other_block_changes(folder, people, gone):
     assert changed == ([] if gone == "someone" else [theirs])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(people=PEOPLE, k=st.integers(2, 9))
 def test_every_row_is_in_one_block_with_all_of_its_persons_rows(tmp_path_factory, people, k):

@@ -107,6 +107,7 @@ def test_for_few_people_each_column_is_learnt_alone_and_better_and_that_is_said(
     assert few.sigma < many.sigma
 
 
+@pytest.mark.slow
 def test_people_of_a_panel_keep_what_is_constant_and_have_years_of_their_own(tmp_path):
     schema = SCHEMAS["hie"]
     twin = TwinPolicy(tier=Tier.MULTIVARIATE, epsilon=1, constant=CONSTANT)
@@ -121,6 +122,7 @@ def test_people_of_a_panel_keep_what_is_constant_and_have_years_of_their_own(tmp
     assert learnt.rows == pytest.approx(len(rows), rel=0.05)
 
 
+@pytest.mark.slow
 def test_events_are_in_the_order_of_time_and_as_many_as_people_have(tmp_path):
     rng = np.random.default_rng(1)
     many = rng.integers(1, 7, 3000)
@@ -163,6 +165,7 @@ PEOPLE = st.lists(
 EVENTS = RELATED.model_copy(update={"fields": RELATED.fields[:3], "primary_key": (), "unit": VISITS.unit})
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(people=PEOPLE, shares=st.lists(st.floats(0, 1), min_size=9, max_size=9))
 def test_no_person_moves_a_count_by_more_than_one_or_a_score_by_more_than_is_said(tmp_path_factory, people, shares):
@@ -216,6 +219,7 @@ def test_relations_are_small_json_and_hold_nothing_else(tmp_path, related):
     assert set(json.loads(text)) == {"rho_units", "people", "sigma", "alone", "together", "asked"}
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_its_bytes_in_however_many_pieces_and_nobody_is_in_two(tmp_path, related):
     twin, learnt = made(RELATED, tmp_path, related, rows=50_000)
     sums = set()

@@ -216,6 +216,7 @@ def ingested(frame: pd.DataFrame, schema: TableSchema, folder: Path) -> Path:
     return folder / "real.parquet"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_plausible_twin_fits_its_schema(tmp_path: Path, name: str) -> None:
     schema = SCHEMAS[name]
@@ -307,6 +308,7 @@ def test_margins_are_small_json_and_hold_nothing_else(tmp_path: Path) -> None:
     assert list(inspect.signature(sample_plausible).parameters) == ["margins", "schema", "seed"]
 
 
+@pytest.mark.slow
 def test_a_plausible_twin_resembles_each_column(tmp_path: Path) -> None:
     schema = SCHEMAS["hie"]
     out = tmp_path / "real.parquet"

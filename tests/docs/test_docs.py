@@ -76,6 +76,7 @@ def desk(tmp_path, monkeypatch):
     workspace.current.cache_clear()
 
 
+@pytest.mark.slow
 def test_every_call_of_the_page_of_statistics_is_made(desk):
     import tre
 

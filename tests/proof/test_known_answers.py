@@ -20,6 +20,8 @@ from tre.rules.accounting import UNIT, epsilon_of, rho_of
 from tre.statistics.found import threshold
 from tre.statistics.noise import choose, gaussian, laplace, scale_for, sigma_for
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).resolve().parents[2] / "tre"
 
 
@@ -51,7 +53,6 @@ def test_opendps_map_is_the_price_to_nine_digits(units, sensitivity):
         assert choice.map(whole) <= exact
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("apart", [1, 3, 10])
 def test_a_choice_of_two_is_as_frequent_as_gumbels(apart):
     units, n = 10**11, 10_000

@@ -15,6 +15,8 @@ from tre.statistics.prepare import prepare
 from tre.statistics.request import parse
 from tre.statistics.result import evaluate
 
+pytestmark = pytest.mark.slow
+
 # number: (what goes wrong there, the request that would reach it, the code it is refused with)
 REFUSED = {
     "2944": ("codes of bins as numbers", {"derive": [{"name": "b", "expression": "CUT(age, 10)"}]}, "expression_refused"),

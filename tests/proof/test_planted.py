@@ -9,6 +9,8 @@ from tre.statistics.components import Measure
 
 from . import suite
 
+pytestmark = pytest.mark.slow
+
 COUNT, MEAN = {"kind": "count"}, {"kind": "mean", "column": "cost"}
 WORST = suite.HURTING["all rows at the upper bound"]
 

@@ -4,6 +4,8 @@ import pytest
 
 from . import suite
 
+pytestmark = pytest.mark.slow
+
 DERIVE = [{"name": "old", "expression": "age >= 50"}]
 STATISTICS = {
     "count": {"kind": "count"},
@@ -26,7 +28,6 @@ QUANTILE = {"kind": "quantile", "column": "age", "probability": 0.5, "bins": 10}
 MARGINS = {"kind": "count", "margins": True}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pure", [False, True], ids=["zcdp", "pure"])
 @pytest.mark.parametrize("who", suite.HURTING)
 @pytest.mark.parametrize("name", STATISTICS)
@@ -35,7 +36,6 @@ def test_no_audit_finds_more_loss_than_was_charged(tmp_path, name, who, pure):
     suite.audit(tmp_path, STATISTICS[name], suite.HURTING[who], pure=pure, derive=DERIVE)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("who", suite.HURTING)
 def test_no_audit_finds_more_loss_in_a_quantile_than_was_charged(tmp_path, who):
     suite.audit(tmp_path, QUANTILE, suite.HURTING[who], strata=1000)
@@ -47,7 +47,6 @@ def test_the_audit_has_power(tmp_path):
     assert bound.rho > bound.claimed / 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [*STATISTICS, "margins"])
 @pytest.mark.parametrize("pure", [False, True], ids=["zcdp", "pure"])
 def test_noise_has_the_variance_that_is_told(tmp_path, name, pure):
@@ -59,7 +58,6 @@ def test_two_releases_share_no_noise(tmp_path, name):
     suite.independent(tmp_path, STATISTICS[name])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [*STATISTICS, "quantile"])
 def test_sensitivities_are_what_one_person_can_do_and_no_more(tmp_path, name):
     suite.brute_force(tmp_path, STATISTICS.get(name, QUANTILE), derive=DERIVE)

@@ -189,6 +189,7 @@ CELL = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(CELL, max_size=4) | JSON)
 def test_any_json_is_read_as_claims_or_refused_and_its_page_holds_text_only(cells):
     content = json.dumps({"cells": cells}).encode()

@@ -68,6 +68,7 @@ def _bytes(head):
     return heads.as_json(head).encode()
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8))
 def test_however_it_grows_it_is_the_tree_of_its_entries(tmp_path_factory, steps):

@@ -111,6 +111,7 @@ def test_what_cannot_be_found_is_refused(code, by, delta):
     assert refused.value.code == code
 
 
+@pytest.mark.slow
 def test_however_many_keys_are_found_the_request_is_never_refused_for_them(tmp_path):
     """A refusal after the rows were read would be told of them, and paid for."""
     statistics = {
