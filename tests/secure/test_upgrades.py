@@ -65,3 +65,21 @@ def test_a_version_of_before_can_be_measured_and_sealed_and_its_seal_stays(tmp_p
     with pytest.raises(sa.exc.IntegrityError, match="stays"), made.write() as connection:
         connection.execute(sa.text(statement))
     made.close()
+
+
+@pytest.mark.parametrize("table", ["replicas", "replica_votes"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET person = 'other'", "DELETE FROM {}"])
+def test_in_an_area_of_before_replicas_can_be_proposed_and_stay(tmp_path, database, table, statement):
+    made = Database(database or tmp_path / "replicas.db")
+    made.migrate("0014")
+    with made.write() as connection:
+        connection.execute(sa.text(VERSION))
+    made.migrate()
+    with made.write() as connection:
+        connection.execute(
+            sa.text("INSERT INTO replicas VALUES ('r', 'toy', 'v1', 1, 's', '{}', '{}', 'x', 'dee', 'then')")
+        )
+        connection.execute(sa.text("INSERT INTO replica_votes VALUES ('r', 'bo', 'approve', '', 'then')"))
+    with pytest.raises(sa.exc.IntegrityError, match="stays"), made.write() as connection:
+        connection.execute(sa.text(statement.format(table)))
+    made.close()

@@ -148,12 +148,14 @@ def draws(e, k, *, units, pure=False, times, spread=0.1, centre=0.3):
     [(Aggregator.MEDIAN, 200, 400), (Aggregator.MEDIAN, 600, 100), (Aggregator.MEAN, 300, 400), (Aggregator.WINSORISED, 1500, 100)],
 )  # fmt: skip
 def test_errors_are_those_told_beforehand(aggregator, k, times, pure):
-    """Within four standard errors of so many draws: where most of the error is noise, half as much again is seen."""
+    """Within five standard errors of so many draws, of a normal's or of a Laplace's, whose tails are longer."""
     e = estimate(aggregator=aggregator)
     units = 10**12 if pure else rho_of(1.0, DELTA)
     found = [c.value - 0.3 for c in draws(e, k, units=units, pure=pure, times=times)]
     told = blocks_combine.expected_error(e, k, units, pure=pure, spread=0.1)
-    assert math.sqrt(np.mean(np.square(found))) == pytest.approx(told, rel=4 / math.sqrt(2 * times))
+    assert math.sqrt(np.mean(np.square(found))) == pytest.approx(
+        told, rel=5 * math.sqrt(((6 if pure else 3) - 1) / 4 / times)
+    )
 
 
 @pytest.mark.parametrize("spread", [0.003, 0.01, 0.03, 0.1])
@@ -201,4 +203,4 @@ def test_a_means_interval_covers_the_mean_of_the_blocks_it_had():
     places = [e.places([0.3 + 0.4 * math.sin(i)]) for i in range(300)]
     exact = e.value(sum(p for (p,) in places) / 300)
     found = [blocks_combine.combine(e, places, units=units, pure=False)[0] for _ in range(400)]
-    assert np.mean([c.low <= exact <= c.high for c in found]) == pytest.approx(0.95, abs=0.03)
+    assert np.mean([c.low <= exact <= c.high for c in found]) > 0.95 - 5 * math.sqrt(0.95 * 0.05 / 400)

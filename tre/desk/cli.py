@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from tre import terminal
-from tre.desk import checking, notices, reviewing, twins
+from tre.desk import checking, notices, replicas, reviewing, twins
 from tre.errors import Conflict, RequestError
 from tre.messages import JobView, Stage
 from tre.terminal import json_option, table
@@ -270,6 +270,8 @@ for command in (
     reviewing.reviews,
     reviewing.review,
     reviewing.revoke,
+    replicas.replicas,
+    replicas.replica,
     notices.notices,
     checking.fetch,
     checking.verify,

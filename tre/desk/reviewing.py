@@ -66,6 +66,8 @@ def reviews(exceptions: bool, show: Console) -> Any:
     show.print(
         table("Waiting for your vote", ("release", "project", "from", "submitted", "statistics", "outputs"), rows)
     )
+    if client.replicas():
+        show.print("Replicas wait for your vote, too: tre replicas")
     notices.hint(show, client)
     return found
 
@@ -128,7 +130,7 @@ def review(
         packages.write(sacro, info, contents, info.disclosure)
         show.print(f"In {sacro}: unreleased. Delete the folder once you have voted; the vote is taken here, not there.")
     if notebook is not None:
-        _write_private(notebook, client.review_notebook(release))
+        write_private(notebook, client.review_notebook(release))
         show.print(
             f"The executed notebook is in {notebook}: claims, and unreleased. Delete the file once you have voted."
         )
@@ -155,6 +157,7 @@ def revoke(release: str, reason: str, show: Console) -> Any:
     return {"release": release, "state": state.value}
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """For its owner's eyes."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
         f.write(content)

@@ -42,6 +42,7 @@ from tre.rules.balances import Balance
 from tre.rules.notebook import MAX_BYTES
 from tre.rules.notices import Notice, Seen
 from tre.rules.policy import Isolation, Role
+from tre.rules.replica import ReplicaInfo, ReplicaVote
 from tre.rules.voting import Exceptional, Reason, Remark
 from tre.secure.services import Services
 
@@ -212,6 +213,22 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
     @app.post("/v1/reviews/{release}/remarks", status_code=204)
     def remark(who: Person, release: str, said: Remark) -> None:
         services.reviews.remark(services.checking(who), who, release, said)
+
+    @app.get("/v1/replicas")
+    def replicas(who: Person) -> list[ReplicaInfo]:
+        return services.replicas.waiting(who)
+
+    @app.get("/v1/replicas/{replica}")
+    def replica(who: Person, replica: str) -> ReplicaInfo:
+        return services.replicas.look(who, replica)
+
+    @app.get("/v1/replicas/{replica}/rows")
+    def replica_rows(who: Person, replica: str) -> Response:
+        return Response(services.replicas.rows(who, replica), media_type="application/vnd.apache.parquet")
+
+    @app.post("/v1/replicas/{replica}/vote")
+    def replica_vote(who: Person, replica: str, vote: ReplicaVote) -> ReplicaInfo:
+        return services.replicas.vote(who, replica, vote)
 
     @app.get("/v1/reviews")
     def reviews(who: Person) -> list[ReviewInfo]:

@@ -29,6 +29,7 @@ class Tier(StrEnum):
     PLAUSIBLE = "plausible"  # each column on its own
     MULTIVARIATE = "multivariate plausible"  # pairs of columns that belong together
     DETAILED = "detailed"  # triples too
+    REPLICA = "replica"  # a model of real rows without noise: published by two people, and never rehearsed on
 
     @classmethod
     def _missing_(cls, value: object) -> Tier | None:
@@ -38,7 +39,7 @@ class Tier(StrEnum):
     @property
     def learns(self) -> bool:
         """Whether it is made from real rows, with noise that is charged."""
-        return self not in (Tier.STRUCTURAL, Tier.VALID)
+        return self not in (Tier.STRUCTURAL, Tier.VALID, Tier.REPLICA)
 
     @property
     def relates(self) -> bool:
@@ -64,11 +65,18 @@ class TwinPolicy(Closed):
     people_of: Identifier | None = None
     # Whether everyone who signs in may have the whole of it, whatever their projects: for tiers that learn nothing.
     public: bool = False
+    # Whether a replica may be made for two output checkers to decide on: rows modelled on real ones without noise.
+    replica: bool = False
 
 
 def problems(twin: TwinPolicy, table: TableSchema, *, pure: bool) -> list[tuple[str, str]]:
     """Keys of the twin's policy that cannot be as they are, and why. `pure`: its population is kept in pure epsilon."""
     tier, found = twin.tier, []
+    if tier is Tier.REPLICA:
+        reason = (
+            "projects see twins that nobody looked at, so none may be a replica; say replica: true beside another tier"
+        )
+        found.append(("tier", reason))
     if tier.learns and twin.epsilon is None:
         found.append(("epsilon", f"the {tier.value} tier needs an epsilon to charge"))
     if tier.learns and pure:

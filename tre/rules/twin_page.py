@@ -20,6 +20,7 @@ RESEMBLES = {
     Tier.PLAUSIBLE: "each column on its own, roughly. What columns have to do with each other is lost",
     Tier.MULTIVARIATE: "each column, and how some pairs of columns go together, roughly",
     Tier.DETAILED: "each column, and how some pairs and triples of columns go together, roughly",
+    Tier.REPLICA: "each column, and how all pairs of columns go together, as far as a Gaussian copula can say it",
 }
 NOT_FOR = (
     "Results: no number computed from it is a finding about anyone, and none may be published as one.",
@@ -34,7 +35,13 @@ def page_of(d: Described, label: Mapping[str, Any], *, area: str, files: Iterabl
     return page.document(
         title,
         element(Tag.HEADING, title),
-        _line("These rows are made up. They are not the dataset, and no row is of a person.", Look.WARNING),
+        _line(
+            "These rows are made up. They are not the dataset, and no row is of a person."
+            if label["tier"] != Tier.REPLICA
+            else "These rows are made up after real ones, without noise. They are not the dataset. Two output checkers approved "
+            "that they leave.",
+            Look.WARNING,
+        ),
         _section("What it is", _what(d, label, area)),
         _section("What it learnt, and what that cost", _learnt(label)),
         _section("What it is for", _for()),
@@ -68,6 +75,12 @@ def _what(d: Described, label: Mapping[str, Any], area: str) -> Iterable[Markup]
 
 def _learnt(label: Mapping[str, Any]) -> Iterable[Markup]:
     yield _line(f"It learnt {label['learnt']}.")
+    if label["tier"] == Tier.REPLICA:
+        yield _line(
+            f"It is no output of differential privacy: a model was fitted on version {label['version']} of the data, and nothing "
+            "bounds what its rows tell of a person. Two output checkers looked at these very rows and approved them."
+        )
+        return
     if label["epsilon"] is None:
         yield _line(
             "Making it read no record, so it can tell nothing of anybody, and cost nothing of anybody's privacy budget."

@@ -44,7 +44,7 @@ class Publishing:
         """The twins that the person may have."""
         found = []
         for name, dataset in policies.datasets.items():
-            label = self._label(name)
+            label = _label(self.registry.twin(name))
             columns = self._columns(policies, person, name, label)
             if label is not None and columns:
                 found.append(
@@ -58,23 +58,28 @@ class Publishing:
 
     def package(self, policies: Policies, person: str, name: str, *, column: bool = False) -> bytes:
         """The twin as one archive. Raises NotFound for what the person may not have, as for what is not there."""
-        columns = self._columns(policies, person, name, self._label(name))
+        columns = self._columns(policies, person, name, _label(self.registry.twin(name)))
         if not columns:
             raise NotFound(
                 "dataset_unknown", f"There is no twin {name[:80]!r} for you.", "List them: tre datasets --twins"
             )
-        with self._written(policies, name, columns, column=column, most=MOST_VALUES) as (folder, _):
+        twin = self.registry.twin(name)
+        with self._written(policies, name, twin, columns, column=column, most=MOST_VALUES) as (folder, _):
             return archive.pack(f"{name[:50]}-synthetic", {p.name: p.read_bytes() for p in folder.iterdir()})
 
-    def publish(self, name: str, target: Path, *, reason: str | None, column: bool = False) -> dict[str, Any]:
-        """The whole twin, as a folder or, by its name, a ZIP archive; recorded."""
+    def publish(
+        self, name: str, target: Path, *, reason: str | None, column: bool = False, replica: Path | None = None
+    ) -> dict[str, Any]:
+        """The whole twin, as a folder or, by its name, a ZIP archive; recorded. `replica`: instead the file of one that was
+        approved (Replicas.approved)."""
         with self.context.database.read() as connection:
             policies = policy_files.current(connection)
         if name not in policies.datasets:
             raise PolicyError("dataset_unknown", f"No policy declares {name[:80]!r}.", "See policies/datasets.")
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise Conflict("folder_not_empty", f"{target} holds something else.", "Name a folder or file that is new.")
-        label, columns = self._label(name), tuple(f.name for f in policies.datasets[name].fields)
+        twin = replica or self.registry.twin(name)
+        label, columns = _label(twin), tuple(f.name for f in policies.datasets[name].fields)
         if label is not None and not label.learnt_nothing and not (reason or "").strip():
             raise PolicyError(
                 "reason_missing",
@@ -83,7 +88,7 @@ class Publishing:
             )
         zipped = target.suffix == ".zip"
         most = MOST_VALUES if zipped else None
-        with self._written(policies, name, columns, column=column, most=most) as (folder, statement):
+        with self._written(policies, name, twin, columns, column=column, most=most) as (folder, statement):
             files = sorted(p.name for p in folder.iterdir())
             if zipped:
                 target.write_bytes(
@@ -102,12 +107,11 @@ class Publishing:
 
     @contextmanager
     def _written(
-        self, policies: Policies, name: str, columns: tuple[str, ...], *, column: bool, most: int | None
+        self, policies: Policies, name: str, twin: Path, columns: tuple[str, ...], *, column: bool, most: int | None
     ) -> Iterator[tuple[Path, dict[str, Any]]]:
         """The package's folder, for a while."""
         from tre.secure.data import twin_package
 
-        twin = self.registry.twin(name)
         if not twin.is_file():
             raise NotFound("twin_missing", f"{name!r} has no twin yet.", f"tre-admin twin {name}")
         about = _described(name, policies.datasets[name], columns)
@@ -128,12 +132,6 @@ class Publishing:
         area = self.context.area
         return Signer(area=policies.area.title, key=area.public_key, sign=area.sign)
 
-    def _label(self, name: str) -> Label | None:
-        from tre.secure.data.twin_file import read_label
-
-        twin = self.registry.twin(name)
-        return read_label(twin) if twin.is_file() else None
-
     def _columns(self, policies: Policies, person: str, name: str, label: Label | None) -> tuple[str, ...]:
         """All of them of a public twin; else the widest set that one of the person's projects has; or none."""
         dataset = policies.datasets.get(name)
@@ -143,6 +141,12 @@ class Publishing:
             return tuple(f.name for f in dataset.fields)
         mine = permissions.projects_of(policies, person)
         return max((policies.projects[p].datasets.get(name, ()) for p in mine), key=len, default=())
+
+
+def _label(twin: Path) -> Label | None:
+    from tre.secure.data.twin_file import read_label
+
+    return read_label(twin) if twin.is_file() else None
 
 
 def _public(dataset: Dataset, label: Label) -> bool:

@@ -47,6 +47,7 @@ from tre.secure.jobs.block_store import AUTO
 from tre.secure.jobs.queue import Queue
 from tre.secure.notices import Notices
 from tre.secure.publishing import Publishing
+from tre.secure.replicas import Replicas
 from tre.secure.settings import AreaFolder
 
 # Loaded when first needed: an admin's command need not wait for the engines of a gateway.
@@ -99,7 +100,7 @@ class Services:
         self.queue = Queue(context)
         self.registry = Registry(context)
         self.notices = Notices(context)
-        self.twins = Publishing(context, self.registry)
+        self.twins, self.replicas = Publishing(context, self.registry), Replicas(context, self.registry)
 
     @cached_property
     def planner(self) -> Planner:

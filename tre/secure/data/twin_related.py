@@ -9,7 +9,7 @@ a person beyond the last slot (their values are those of earlier ones).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,27 +48,30 @@ def _apart(schema: TableSchema) -> bool:
 def _piece(
     model: Model, relations: Relations, schema: TableSchema, laid: Layout, people: Array, rng: np.random.Generator
 ) -> pd.DataFrame:
+    groups = model.sample(len(people), rng)
+    cells = [_within(a, g, relations, rng) for a, g in zip(relations.alone, groups, strict=True)]
+    return decoded(cells, schema, laid, people, rng)
+
+
+def decoded(
+    codes: Sequence[Array], schema: TableSchema, laid: Layout, people: Array, rng: np.random.Generator
+) -> pd.DataFrame:
+    """The rows of people of whom each column of the layout has a code."""
     n = len(people)
-    groups = model.sample(n, rng)
-    cells = {
-        (a.column.cells.field, a.column.slot): _within(a, g, relations, rng)
-        for a, g in zip(relations.alone, groups, strict=True)
-    }
-    person, slot, keys = _rows(cells, relations, schema, laid, n, rng)
+    cells = {(c.cells.field, c.slot): code for c, code in zip(laid.columns, codes, strict=True)}
+    person, slot, keys = _rows(cells, schema, laid, n, rng)
     drawn = {}
-    for alone in relations.alone:
-        name = alone.column.cells.field
+    for column in laid.columns:
+        name = column.cells.field
         if name in (THERE, PEOPLE) or name in drawn:
             continue
-        if alone.column.slot is None:  # one value a person, not only one cell
+        if column.slot is None:  # one value a person, not only one cell
             drawn[name] = (
-                values(alone.column.cells, schema.field(name), cells[name, None], rng)
-                .iloc[person]
-                .reset_index(drop=True)
+                values(column.cells, schema.field(name), cells[name, None], rng).iloc[person].reset_index(drop=True)
             )
         else:
             code = np.stack([cells[name, k] for k in range(laid.slots)])[slot, person]
-            drawn[name] = values(alone.column.cells, schema.field(name), code, rng)
+            drawn[name] = values(column.cells, schema.field(name), code, rng)
     if laid.time in drawn:
         drawn[laid.time] = _in_order(drawn[laid.time], person)
     counts = np.bincount(person, minlength=n)
@@ -87,7 +90,6 @@ def _within(alone: Alone, groups: Array, relations: Relations, rng: np.random.Ge
 
 def _rows(
     cells: dict[tuple[str, int | None], Array],
-    relations: Relations,
     schema: TableSchema,
     laid: Layout,
     n: int,
@@ -103,7 +105,7 @@ def _rows(
         return person, slot, np.array(slot_values(schema, laid.panel), dtype=object)[slot]
     counts = np.ones(n, dtype=np.int64)
     if (PEOPLE, None) in cells:
-        edges = np.array(next(a.column.cells.edges for a in relations.alone if a.column.cells.field == PEOPLE))
+        edges = np.array(next(c.cells.edges for c in laid.columns if c.cells.field == PEOPLE))
         low, high = edges[:-1].astype(int), edges[1:].astype(int)
         code = cells[PEOPLE, None]
         counts = np.minimum(rng.integers(low[code], high[code]), most_rows(schema))

@@ -8,6 +8,8 @@
 | multivariate plausible | columns, and pairs of them that belong together        | charged |
 | detailed               | and triples                                            | charged |
 
+A replica, a model of real rows without noise, is no twin to work on and not made here (twin_replica, secure.replicas).
+
 Guarantees: `learn` is the only way from rows to a twin, for tiers that are charged, and what it gives is noise that the
 caller has paid for before; `make` is given the schema and that, and nothing else. What can be refused is refused by
 `enough`, before anything is charged. Every tier has the rows that are there by declaration (twin_declared).
@@ -114,6 +116,10 @@ def _made(schema: TableSchema, twin: TwinPolicy, learnt: Learnt | None, *, seed:
             rows=twin.rows or learnt.rows,
             generator="tre: a graphical model of noisy tables (OpenDP's discrete Gaussian and noisy minimum)",
             learnt=_relations(learnt),
+        )
+    if twin.tier is Tier.REPLICA:
+        raise PolicyError(
+            "twin_impossible", "A replica is no twin to work on.", "Name another tier; then: tre-admin replica DATASET"
         )
     rows = twin.rows or DEFAULT_ROWS
     if twin.tier is Tier.STRUCTURAL:

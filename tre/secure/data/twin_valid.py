@@ -1,9 +1,7 @@
 """A twin that learns nothing: rows that fit the declared schema, made without sight of any data.
 
 Guarantees: `sample_valid` is given the schema, a size and a seed, and reads nothing else, so its twin costs no privacy and
-can be as public as the schema. Every row fits the schema (twin_shape). This is the one module that imports SDV, inside
-functions, because it is an extra with a licence of its own; SDV is given a seed table drawn here and metadata written from
-the schema, never a row and never `detect_*`; it is kept from writing log files and from talking.
+can be as public as the schema. Every row fits the schema (twin_shape). SDV is given a seed table drawn here, and no row.
 Not guaranteed: that any figure resembles the real one. The same seed gives the same rows with the same versions of SDV and
 NumPy: the seed table and the repair are ours and seeded; SDV samples from a constant seed of its own.
 Constraints: of what a Table Schema can say, SDV's constraints know grids of whole numbers (FixedIncrements); ranges and
@@ -14,25 +12,15 @@ Steps: 1 seed table → 2 metadata → 3 fit and sample → 4 repair into person
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import os
-import warnings
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from tre.errors import PolicyError
 from tre.rules.schema import FieldType, SchemaField, TableSchema
+from tre.secure.data.twin_sdv import copula
 from tre.secure.data.twin_shape import EPOCH, dealt_rows, draw, needed, range_of, shape
 
 SEED_ROWS = 1000
 MISSING_SHARE = 0.05
-
-_TABLE = "twin"
 
 
 def sample_valid(schema: TableSchema, *, rows: int, seed: int) -> pd.DataFrame:
@@ -54,10 +42,8 @@ def _through_sdv(
     fields: list[SchemaField], schema: TableSchema, rows: int, rng: np.random.Generator
 ) -> dict[str, pd.Series]:
     table = pd.DataFrame({f.name: _seed_column(f, schema, rng) for f in fields})
-    with _quiet():
-        synthesizer = _synthesizer(fields)
-        synthesizer.fit({_TABLE: table})
-        sampled = synthesizer.sample(rows)[_TABLE]
+    grids = {f.name: int(f.step or 1) for f in fields if _on_whole_grid(f)}
+    sampled = copula(table, {f.name: _sdtype(f) for f in fields}, rows=rows, distribution="uniform", grids=grids)
     return {f.name: _from_sdv(sampled[f.name], f) for f in fields}
 
 
@@ -83,26 +69,6 @@ def _from_sdv(column: pd.Series, field: SchemaField) -> pd.Series:
     return pd.Series(pd.to_numeric(column).astype("float64"))
 
 
-def _synthesizer(fields: list[SchemaField]) -> Any:
-    try:
-        from sdv.cag import FixedIncrements  # an extra: imported where it is used
-        from sdv.metadata import Metadata
-        from sdv.single_table import GaussianCopulaSynthesizer
-    except ImportError:
-        raise PolicyError(
-            "twins_extra_missing",
-            "Twins of the valid tier are made with SDV, which is not installed.",
-            'pip install "tre[twins]"',
-        ) from None
-    columns = {f.name: {"sdtype": _sdtype(f)} for f in fields}
-    described = {"METADATA_SPEC_VERSION": "V2", "tables": {_TABLE: {"columns": columns}}, "relationships": []}
-    synthesizer = GaussianCopulaSynthesizer(Metadata.load_from_dict(described), default_distribution="uniform")
-    grids = [FixedIncrements(f.name, int(f.step or 1), table_name=_TABLE) for f in fields if _on_whole_grid(f)]
-    if grids:
-        synthesizer.add_constraints(grids)
-    return synthesizer
-
-
 def _sdtype(field: SchemaField) -> str:
     if field.type is FieldType.BOOLEAN:
         return "boolean"
@@ -116,27 +82,3 @@ def _on_whole_grid(field: SchemaField) -> bool:
     step, low = field.step or 0, range_of(field)[0] if field.numeric else 0
     whole = field.type is FieldType.INTEGER and field.categories is None and step > 1 and step % 1 == 0
     return whole and low % step == 0
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings, progress bars, log lines or log files of SDV's: it keeps a log under the user's data folder."""
-    was = os.environ.get("XDG_DATA_HOME")
-    disabled = logging.root.manager.disable
-    # A place in which nothing can be made; SDV then does without a log. It looks once, at its import.
-    os.environ["XDG_DATA_HOME"] = os.devnull
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stderr(io.StringIO()),
-            contextlib.redirect_stdout(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-        if was is None:
-            del os.environ["XDG_DATA_HOME"]
-        else:
-            os.environ["XDG_DATA_HOME"] = was

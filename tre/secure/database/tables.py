@@ -101,6 +101,32 @@ twins = sa.Table(
     Column("made_at", String(32), nullable=False),
 )
 
+# Replicas that were proposed, each with what is known against it; and what output checkers said of them.
+replicas = sa.Table(
+    "replicas",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("dataset", String(64), nullable=False),
+    Column("version", String(16), ForeignKey("versions.version"), nullable=False),
+    Column("rows", Count, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("reason", Said, nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("made_at", String(32), nullable=False),
+)
+
+replica_votes = sa.Table(
+    "replica_votes",
+    metadata,
+    Column("replica", String(16), ForeignKey("replicas.id"), primary_key=True),
+    Column("person", String(64), primary_key=True),
+    Column("choice", String(16), nullable=False),
+    Column("comment", Said, nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
 jobs = sa.Table(
     "jobs",
     metadata,

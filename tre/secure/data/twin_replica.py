@@ -1,0 +1,112 @@
+"""A replica: rows of people like the real ones, from SDV's copula fitted on real rows. Without noise, and so as secret as they.
+
+Guarantees: `make` reads one version's rows and gives out rows and `Evidence`, both of which are derived from real rows
+without noise: what may leave of them leaves as an output that two people approved (secure.replicas). Values are drawn within
+the declared cells, never copied: no real minimum, maximum or exact number is carried over, though declared categories are.
+People stay whole, as in tiers that know relations (twin_layout). The figures of `Evidence` are for the two who decide.
+Not guaranteed: any privacy. A copula over enough columns of few people can repeat one of them.
+
+The attack: models are fitted on one half of the people, and each person is scored by how common their cells are in the
+replica, pair by pair of columns. Whoever can tell that half from the other by the score has learnt who was in. An area of 0.5
+under the curve means that this attack learnt nothing, which is not to say that none would. A distance to the closest record
+is no criterion here: a verbatim copy passes it when it is subsampled.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tre.errors import PolicyError
+from tre.rules.replica import Evidence
+from tre.rules.schema import TableSchema
+from tre.rules.twin import TwinPolicy
+from tre.secure.data.twin_layout import ABSENT, Codes, layout, read
+from tre.secure.data.twin_related import decoded
+from tre.secure.data.twin_sdv import copula
+from tre.secure.data.twin_shape import identifiers
+
+GENERATOR = "SDV GaussianCopula, fitted on real rows"
+LEARNT = "everything that SDV's model took from real rows, without noise"
+# Pairs of columns that the attack looks at; more tell it nothing that these do not, and take long.
+MOST_PAIRS = 200
+FEWEST_PEOPLE = 100
+
+
+def make(parquet: Path, schema: TableSchema, twin: TwinPolicy, *, seed: int) -> tuple[pd.DataFrame, Evidence]:
+    """As many people as there are, and what is known against them. Raises PolicyError for too few people or without SDV."""
+    laid = layout(schema, constant=twin.constant, time=twin.order)
+    real = read(parquet, schema, laid)
+    if not laid.columns or len(real[0]) < FEWEST_PEOPLE:
+        raise PolicyError(
+            "replica_impossible",
+            f"A replica needs {FEWEST_PEOPLE} people and a field that has categories or bounds.",
+            "Take a tier with noise, or one that learns nothing.",
+        )
+    rng = np.random.default_rng(seed)
+    codes = _like(real, len(real[0]), rng)
+    people = identifiers(schema.field(schema.unit.field), len(codes[0]))
+    return decoded(codes, schema, laid, people, rng), Evidence(
+        people=len(people),
+        repeated=_repeated(codes, real),
+        repeated_alone=_repeated(codes, real, alone=True),
+        attack=_attack(real, rng),
+        distance=_distance(codes, real),
+    )
+
+
+def _like(real: Sequence[Codes], people: int, rng: np.random.Generator) -> list[Codes]:
+    """Codes of so many people, from a copula over each column's codes in their order."""
+    table = pd.DataFrame({f"c{i}": codes for i, codes in enumerate(real)})
+    varied = [f"c{i}" for i, codes in enumerate(real) if len(np.unique(codes)) > 1]
+    ordered = {name: sorted(table[name].unique().tolist()) for name in varied}
+    sampled = table.iloc[np.zeros(people, dtype=int)].reset_index(drop=True)
+    if varied:
+        sampled[varied] = copula(table[varied], dict.fromkeys(varied, "categorical"), rows=people, ordered=ordered)
+    found = [sampled[name].to_numpy(dtype=np.int32) for name in table]
+    for i, codes in enumerate(found):  # a code for whoever is in the slot after all; shape leaves out who is not
+        known = real[i][real[i] != ABSENT]
+        lost = codes == ABSENT
+        codes[lost] = rng.choice(known, int(lost.sum())) if len(known) else 0
+    return found
+
+
+def _repeated(codes: Sequence[Codes], real: Sequence[Codes], *, alone: bool = False) -> float:
+    """The share of the replica's people who have all the cells of a real one; `alone`: of one real person only."""
+    ours, theirs = np.stack(codes, axis=1), np.stack(real, axis=1)
+    found, counts = np.unique(theirs, axis=0, return_counts=True)
+    real_ones = {line.tobytes() for line in (found[counts == 1] if alone else found)}
+    return float(np.mean([line.tobytes() in real_ones for line in ours]))
+
+
+def _attack(real: Sequence[Codes], rng: np.random.Generator) -> float:
+    """The area under the curve of telling those whom a replica was made of from others, by common pairs of cells."""
+    inside = rng.permutation(len(real[0])) < len(real[0]) // 2
+    replica = _like([c[inside] for c in real], int(inside.sum()), rng)
+    pairs = list(itertools.combinations(range(len(real)), 2))
+    chosen = [pairs[i] for i in rng.permutation(len(pairs))[:MOST_PAIRS]] or [(0, 0)]
+    score = np.zeros(len(inside))
+    for a, b in chosen:
+        width = int(real[b].max()) + 2
+        mine, theirs = ((c[a] + 1) * width + c[b] + 1 for c in (replica, real))
+        counts = np.bincount(mine, minlength=int(theirs.max()) + 1)
+        score += np.log1p(counts[theirs])
+    ranks = pd.Series(score).rank().to_numpy()
+    n, m = int(inside.sum()), int((~inside).sum())
+    return float((ranks[inside].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def _distance(codes: Sequence[Codes], real: Sequence[Codes]) -> float:
+    """The mean total variation distance of single columns."""
+    found: list[Any] = []
+    for ours, theirs in zip(codes, real, strict=True):
+        there = theirs[theirs != ABSENT]
+        size = int(max(ours.max(), there.max(initial=0))) + 1
+        shares = [np.bincount(c, minlength=size) / max(1, len(c)) for c in (ours, there)]
+        found.append(np.abs(shares[0] - shares[1]).sum() / 2)
+    return float(np.mean(found))

@@ -1,0 +1,202 @@
+"""Replicas: made inside the area, looked at by output checkers, published when two of them approved these very rows.
+
+Guarantees: no replica is made that the dataset's policy does not allow. Its rows and figures are derived from real rows without
+noise: they are files and rows of the area, shown to output checkers alone (each look is recorded), and handed out by `publish`
+only, after two checkers, accredited on the day of their vote, approved rows with this SHA-256. A vote stands, and the other
+one's is hidden until both are cast. A replica is never what a project sees, or what a rehearsal runs on: its file is not the
+dataset's twin. Not here: modelling (data.twin_replica), and what a package looks like (data.twin_package).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from tre.errors import Conflict, NotAllowed, NotFound, PolicyError
+from tre.rules import permissions
+from tre.rules.canonical import digest_stream
+from tre.rules.policy import Policies, Role
+from tre.rules.replica import TIER, Choice, Evidence, ReplicaInfo, ReplicaState, ReplicaVote, state
+from tre.secure import audit
+from tre.secure import policies as policy_files
+from tre.secure.context import Context
+from tre.secure.data.registry import Registry
+from tre.secure.database import tables
+
+t, v = tables.replicas, tables.replica_votes
+
+
+class Replicas:
+    def __init__(self, context: Context, registry: Registry) -> None:
+        self.context, self.registry = context, registry
+
+    # The data controller's side
+
+    def propose(self, name: str, *, person: str, reason: str) -> dict[str, Any]:
+        """Make one and put it before the checkers. Nothing of it is told but its name."""
+        from tre.secure.data import twin_replica
+        from tre.secure.data.twin_file import Label, write
+
+        with self.context.database.read() as connection:
+            policies = policy_files.current(connection)
+            version = self._allowed(connection, policies, name, person, reason)
+        dataset, seed, replica = policies.datasets[name], secrets.randbelow(2**31), f"rep-{secrets.token_hex(4)}"
+        frame, evidence = twin_replica.make(self.registry.rows(name, version), dataset.table, dataset.twin, seed=seed)
+        label = Label(
+            dataset=name, tier=TIER, made=self.context.now()[:10], generator=twin_replica.GENERATOR, seed=seed,
+            epsilon=None, delta=None, rho_units=0, learnt=twin_replica.LEARNT, version=version,
+        )  # fmt: skip
+        sha256, at = write(frame, dataset.table, label, self._file(name, replica)), self.context.now()
+        with self.context.database.write() as connection:
+            connection.execute(
+                t.insert().values(
+                    id=replica, dataset=name, version=version, rows=len(frame), sha256=sha256, person=person, made_at=at,
+                    label=json.dumps(vars(label)), evidence=evidence.model_dump_json(), reason=reason,
+                )
+            )  # fmt: skip
+            detail = {"dataset": name, "sha256": sha256}
+            audit.record(connection, at=at, person=person, event="replica.proposed", subject=replica, detail=detail)
+        return {"replica": replica, "dataset": name, "state": ReplicaState.IN_REVIEW.value}
+
+    def _allowed(self, connection: sa.Connection, policies: Policies, name: str, person: str, reason: str) -> str:
+        permissions.need_role(permissions.person(policies, person, self.context.today()), Role.ADMIN)
+        if name not in policies.datasets:
+            raise PolicyError("dataset_unknown", f"No policy declares {name[:80]!r}.", "See policies/datasets.")
+        if not policies.datasets[name].twin.replica:
+            raise PolicyError(
+                "replica_not_allowed",
+                f"The policy of {name} allows no replica: rows modelled on real people without noise.",
+                "If there is to be one, the data controller writes twin.replica: true in the dataset's policy.",
+            )
+        if not reason.strip():
+            raise PolicyError("reason_missing", "Output checkers are told why.", 'Say why: --reason "…"')
+        return self.registry.version(connection, name)
+
+    def approved(self, name: str, replica: str) -> Path:
+        """The file of a replica of this dataset that two checkers approved, and that is as it was then."""
+        with self.context.database.read() as connection:
+            row = self._row(connection, replica)
+            if row.dataset != name or self._state(connection, replica) is not ReplicaState.APPROVED:
+                raise Conflict(
+                    "replica_not_approved",
+                    f"There is no replica {replica[:40]!r} of {name[:80]!r} that two output checkers approved.",
+                    "See what they said: tre-admin replicas",
+                )
+        return self._same(row)
+
+    def all(self) -> list[dict[str, Any]]:
+        """What there is, newest first, without a figure of any."""
+        with self.context.database.read() as connection:
+            rows = connection.execute(sa.select(t).order_by(t.c.made_at.desc(), t.c.id)).all()
+            return [
+                {
+                    "replica": r.id, "dataset": r.dataset, "made": r.made_at, "state": self._state(connection, r.id).value,
+                    "comments": [c.comment for c in self._votes(connection, r.id) if c.comment],
+                }
+                for r in rows
+            ]  # fmt: skip
+
+    # The output checkers' side
+
+    def waiting(self, person: str) -> list[ReplicaInfo]:
+        """What this checker may vote on, oldest first."""
+        with self.context.database.read() as connection:
+            policies = self._checker(connection, person)
+            rows = connection.execute(sa.select(t).order_by(t.c.made_at, t.c.id)).all()
+            found = [self._info(connection, policies, r, person) for r in rows if r.person != person]
+        return [i for i in found if i.state is ReplicaState.IN_REVIEW and i.my_choice is None]
+
+    def look(self, person: str, replica: str) -> ReplicaInfo:
+        """Its figures; recorded as a view."""
+        return self._seen(person, replica, "replica.viewed")[0]
+
+    def rows(self, person: str, replica: str) -> bytes:
+        """Its Parquet file; recorded as a view."""
+        info, path = self._seen(person, replica, "replica.rows_viewed")
+        if info.state is not ReplicaState.IN_REVIEW:
+            raise Conflict("not_in_review", f"This replica is {info.state.value}.", "See what waits: tre replicas")
+        return path.read_bytes()
+
+    def vote(self, person: str, replica: str, vote: ReplicaVote) -> ReplicaInfo:
+        """Cast it; the second one decides."""
+        if vote.choice is Choice.REJECT and not vote.comment.strip():
+            raise PolicyError("comment_missing", "Rejecting needs a comment.", 'Say why: --comment "…"')
+        at = self.context.now()
+        with self.context.database.write() as connection:
+            policies, row = self._checker(connection, person), self._row(connection, replica)
+            self._independent(row, person)
+            permissions.need_first_vote(person, [c.person for c in self._votes(connection, replica)])
+            if self._state(connection, replica) is not ReplicaState.IN_REVIEW:
+                raise Conflict("not_in_review", "This replica is decided.", "See what waits: tre replicas")
+            if vote.sha256 != row.sha256:
+                raise Conflict("rows_changed", "These are not the rows of this replica.", f"tre replica {replica}")
+            self._same(row)
+            connection.execute(
+                v.insert().values(replica=replica, person=person, choice=vote.choice, comment=vote.comment, at=at)
+            )
+            detail = {"choice": vote.choice.value, "sha256": row.sha256}
+            audit.record(connection, at=at, person=person, event="replica.voted", subject=replica, detail=detail)
+            return self._info(connection, policies, row, person)
+
+    def _seen(self, person: str, replica: str, event: str) -> tuple[ReplicaInfo, Path]:
+        with self.context.database.write() as connection:
+            policies, row = self._checker(connection, person), self._row(connection, replica)
+            self._independent(row, person)
+            detail = {"sha256": row.sha256}
+            audit.record(connection, at=self.context.now(), person=person, event=event, subject=replica, detail=detail)
+            info = self._info(connection, policies, row, person)
+        return info, self._same(row)
+
+    def _checker(self, connection: sa.Connection, person: str) -> Policies:
+        policies = policy_files.current(connection)
+        permissions.need_role(permissions.person(policies, person, self.context.today()), Role.CHECKER)
+        return policies
+
+    def _independent(self, row: sa.Row[Any], person: str) -> None:
+        if row.person == person:
+            raise NotAllowed(
+                "not_independent", "Nobody decides on a replica of their own.", "Leave it to another checker."
+            )
+
+    def _info(self, connection: sa.Connection, policies: Policies, row: sa.Row[Any], person: str) -> ReplicaInfo:
+        votes, decided = self._votes(connection, row.id), self._state(connection, row.id)
+        mine = [Choice(c.choice) for c in votes if c.person == person]
+        shown = [c for c in votes if c.person == person or decided is not ReplicaState.IN_REVIEW]
+        title = policies.datasets[row.dataset].title if row.dataset in policies.datasets else row.dataset
+        return ReplicaInfo(
+            id=row.id, dataset=row.dataset, title=title, rows=row.rows, sha256=row.sha256, reason=row.reason,
+            made=row.made_at, state=decided, evidence=Evidence.model_validate_json(row.evidence),
+            my_choice=mine[0] if mine else None, comments=tuple(c.comment for c in shown if c.comment),
+        )  # fmt: skip
+
+    def _row(self, connection: sa.Connection, replica: str) -> sa.Row[Any]:
+        found = connection.execute(sa.select(t).where(t.c.id == replica)).first()
+        if found is None:
+            raise NotFound("replica_unknown", f"There is no replica {replica[:40]!r}.", "List them: tre replicas")
+        return found
+
+    def _votes(self, connection: sa.Connection, replica: str) -> list[sa.Row[Any]]:
+        return list(connection.execute(sa.select(v).where(v.c.replica == replica).order_by(v.c.at)).all())
+
+    def _state(self, connection: sa.Connection, replica: str) -> ReplicaState:
+        return state(Choice(c.choice) for c in self._votes(connection, replica))
+
+    def _file(self, dataset: str, replica: str) -> Path:
+        """Beside the rows that it is as secret as."""
+        return self.context.area.folder("data") / dataset / f"{replica}.SYNTHETIC.parquet"
+
+    def _same(self, row: sa.Row[Any]) -> Path:
+        """Its file: what is shown, voted on and handed out are the same bytes."""
+        path, same = self._file(row.dataset, row.id), False
+        if path.is_file():
+            with path.open("rb") as stream:
+                same = digest_stream(stream) == row.sha256
+        if not same:
+            raise Conflict(
+                "replica_changed", "The file of this replica is not the one that was made.", "Propose one anew."
+            )
+        return path
