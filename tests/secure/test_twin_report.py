@@ -54,13 +54,23 @@ def test_what_is_of_real_rows_stays_in_the_areas_folder_for_its_owner_and_says_s
         "Columns two by two",
         "Rows that are also real rows",
         "Trained on the twin",
+        "area under the curve",
+        "Column Shapes",
         "Check: labelling",
         "image/svg+xml",
     ):
         assert part in text
     assert "<script" not in text
     published = (tmp_path / "open.html").read_text()
-    for part in ("real rows WITHOUT noise", "also real rows", "Trained on", "against the real rows", "image/svg"):
+    for part in (
+        "real rows WITHOUT noise",
+        "also real rows",
+        "Trained on",
+        "area under",
+        "Column Shapes",
+        "against the real rows",
+        "image/svg",
+    ):
         assert part not in published
     for part in ("Against the noisy counts", "Check: documentation", "epsilon 2", "no figure can"):
         assert part in published

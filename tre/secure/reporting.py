@@ -22,7 +22,7 @@ def write(
     context: Context, registry: Registry, name: str, *, out: Path | None, publishable: Path | None
 ) -> dict[str, Any]:
     """Raises PolicyError where it would leave the area."""
-    from tre.secure.data import twin_fidelity, twin_report
+    from tre.secure.data import twin_attack, twin_fidelity, twin_report
     from tre.secure.data.twin_file import read_label
 
     root = context.area.root.resolve()
@@ -51,8 +51,16 @@ def write(
     # 2. What does.
     rows = registry.rows(name, version)
     real = twin_fidelity.inside(rows, twin, dataset.table)
-    diagnosed = twin_report.diagnosed(rows, twin, dataset)
-    _write(target, twin_report.inside_page(name, label, figures, real, diagnosed, found))
+    scores = twin_report.scores(rows, twin, dataset)
+    same = label.tier == dataset.twin.tier.value
+    attack = (
+        twin_attack.tried(
+            rows, dataset.table, dataset.twin, rho_units=label.rho_units, seed=label.seed, scratch=context.area.folder("scratch")
+        )
+        if same
+        else None
+    )  # fmt: skip
+    _write(target, twin_report.inside_page(name, label, figures, real, scores, attack, found))
     with context.database.write() as connection:
         detail = {"publishable": publishable is not None}
         audit.record(connection, at=context.now(), person="admin", event="twin.reported", subject=name, detail=detail)

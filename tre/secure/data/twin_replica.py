@@ -3,18 +3,13 @@
 Guarantees: `make` reads one version's rows and gives out rows and `Evidence`, both of which are derived from real rows
 without noise: what may leave of them leaves as an output that two people approved (secure.replicas). Values are drawn within
 the declared cells, never copied: no real minimum, maximum or exact number is carried over, though declared categories are.
-People stay whole, as in tiers that know relations (twin_layout). The figures of `Evidence` are for the two who decide.
+People stay whole, as in tiers that know relations (twin_layout). The figures of `Evidence` are for the two who decide: what a
+membership attack (twin_attack) finds in a replica of half of the people, and what is repeated.
 Not guaranteed: any privacy. A copula over enough columns of few people can repeat one of them.
-
-The attack: models are fitted on one half of the people, and each person is scored by how common their cells are in the
-replica, pair by pair of columns. Whoever can tell that half from the other by the score has learnt who was in. An area of 0.5
-under the curve means that this attack learnt nothing, which is not to say that none would. A distance to the closest record
-is no criterion here: a verbatim copy passes it when it is subsampled.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +21,7 @@ from tre.errors import PolicyError
 from tre.rules.replica import Evidence
 from tre.rules.schema import TableSchema
 from tre.rules.twin import TwinPolicy
+from tre.secure.data.twin_attack import FEWEST_PEOPLE, area_under
 from tre.secure.data.twin_layout import ABSENT, Codes, layout, read
 from tre.secure.data.twin_related import decoded
 from tre.secure.data.twin_sdv import copula
@@ -33,9 +29,6 @@ from tre.secure.data.twin_shape import identifiers
 
 GENERATOR = "SDV GaussianCopula, fitted on real rows"
 LEARNT = "everything that SDV's model took from real rows, without noise"
-# Pairs of columns that the attack looks at; more tell it nothing that these do not, and take long.
-MOST_PAIRS = 200
-FEWEST_PEOPLE = 100
 
 
 def make(parquet: Path, schema: TableSchema, twin: TwinPolicy, *, seed: int) -> tuple[pd.DataFrame, Evidence]:
@@ -85,20 +78,10 @@ def _repeated(codes: Sequence[Codes], real: Sequence[Codes], *, alone: bool = Fa
 
 
 def _attack(real: Sequence[Codes], rng: np.random.Generator) -> float:
-    """The area under the curve of telling those whom a replica was made of from others, by common pairs of cells."""
+    """A membership attack on a replica of half of the people."""
     inside = rng.permutation(len(real[0])) < len(real[0]) // 2
-    replica = _like([c[inside] for c in real], int(inside.sum()), rng)
-    pairs = list(itertools.combinations(range(len(real)), 2))
-    chosen = [pairs[i] for i in rng.permutation(len(pairs))[:MOST_PAIRS]] or [(0, 0)]
-    score = np.zeros(len(inside))
-    for a, b in chosen:
-        width = int(real[b].max()) + 2
-        mine, theirs = ((c[a] + 1) * width + c[b] + 1 for c in (replica, real))
-        counts = np.bincount(mine, minlength=int(theirs.max()) + 1)
-        score += np.log1p(counts[theirs])
-    ranks = pd.Series(score).rank().to_numpy()
-    n, m = int(inside.sum()), int((~inside).sum())
-    return float((ranks[inside].sum() - n * (n + 1) / 2) / (n * m))
+    those, others = ([c[which] for c in real] for which in (inside, ~inside))
+    return area_under(those, others, _like(those, int(inside.sum()), rng), seed=int(rng.integers(2**31)))
 
 
 def _distance(codes: Sequence[Codes], real: Sequence[Codes]) -> float:

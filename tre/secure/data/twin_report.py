@@ -97,8 +97,9 @@ def open_page(name: str, label: Label, figures: Open | None, found: Iterable[Che
 
 
 def inside_page(
-    name: str, label: Label, figures: Open | None, real: Inside, diagnosed: Mapping[str, float], found: list[Check]
-) -> str:
+    name: str, label: Label, figures: Open | None, real: Inside, scores: Mapping[str, float], attack: float | None,
+    found: list[Check],
+) -> str:  # fmt: skip
     title = f"INSIDE ONLY: quality and risk of the SYNTHETIC twin of {name}"
     share = real.match.real / max(1, real.match.rows)
     copied = Check(
@@ -114,7 +115,8 @@ def inside_page(
                   "nothing, or noisy counts alone, has copied no row: then matches are chance. They would show a copy.", Look.NOTE),
         ),
         _section("Trained on the twin, tested on real people", _models(real)),
-        _section("SDMetrics' diagnostics", _diagnosed(diagnosed)),
+        _section("A membership attack", _attack(attack)),
+        _section("SDMetrics' diagnostics and quality", _scores(scores)),
         *_open(figures), *_checks([*found, copied]), _limits(), _line(STAYS, Look.WARNING),
     )  # fmt: skip
 
@@ -169,7 +171,18 @@ def _models(real: Inside) -> Markup:
     return element(Tag.VERBATIM, "\n".join(lines))
 
 
-def _diagnosed(found: Mapping[str, float]) -> Markup:
+def _attack(found: float | None) -> Markup:
+    if found is None:
+        return _line(
+            "Not tried: the twin learnt nothing, people are too few, or the policy names another tier.", Look.NOTE
+        )
+    return _line(
+        f"A second twin was made of half of the people. Telling them from the others by how common their cells are in it has an "
+        f"area under the curve of {found:.3f} (0.5: nothing was learnt; 1: a copy). An attack that fails proves nothing."
+    )
+
+
+def _scores(found: Mapping[str, float]) -> Markup:
     if not found:
         return _line('Not computed: SDMetrics is not installed (pip install "tre[twins]").', Look.NOTE)
     return _verbatim(found.items())
@@ -237,10 +250,10 @@ def _plot(shares: Mapping[str, tuple[list[float], list[float]]]) -> bytes:
     return out.getvalue()
 
 
-def diagnosed(real: Path, twin: Path, dataset: Dataset) -> dict[str, float]:
-    """SDMetrics' diagnostic scores, where it is installed; its words, which can quote values, go nowhere."""
+def scores(real: Path, twin: Path, dataset: Dataset) -> dict[str, float]:
+    """SDMetrics' scores, where it is installed; its words, which can quote values, go nowhere."""
     try:
-        from sdmetrics.reports import DiagnosticReport
+        from sdmetrics.reports import DiagnosticReport, QualityReport
     except ImportError:
         return {}
     import pandas as pd
@@ -253,13 +266,14 @@ def diagnosed(real: Path, twin: Path, dataset: Dataset) -> dict[str, float]:
         "string": "categorical",
     }
     columns = {
-        f.name: {"sdtype": "categorical" if f.categories is not None else kinds[f.type.value]} for f in dataset.fields
+        f.name: {"sdtype": "categorical" if f.categories is not None else kinds[f.type.value]}
+        for f in dataset.fields
+        if f.name != dataset.table.unit.field  # names of people say nothing, and go with nothing
     }
     frames = [pd.read_parquet(p, columns=list(columns)) for p in (real, twin)]
-    for f in dataset.fields:
-        if f.type.value == "date":
-            for frame in frames:
-                frame[f.name] = pd.to_datetime(frame[f.name])
+    for name in (n for n, c in columns.items() if c["sdtype"] == "datetime"):
+        for frame in frames:
+            frame[name] = pd.to_datetime(frame[name])
     logging_was = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -269,13 +283,15 @@ def diagnosed(real: Path, twin: Path, dataset: Dataset) -> dict[str, float]:
             contextlib.redirect_stderr(io.StringIO()),
         ):
             warnings.simplefilter("ignore")
-            report: Any = DiagnosticReport()
             described = {"METADATA_SPEC_VERSION": "V2", "tables": {"twin": {"columns": columns}}, "relationships": []}
-            report.generate({"twin": frames[0]}, {"twin": frames[1]}, described, verbose=False)
-            scores = report.get_properties()
+            properties = []
+            for kind in (DiagnosticReport, QualityReport):
+                report: Any = kind()
+                report.generate({"twin": frames[0]}, {"twin": frames[1]}, described, verbose=False)
+                properties.append(report.get_properties())
     except Exception:  # whatever it breaks on, its text could quote a value
         return {}
     finally:
         logging.disable(logging_was)
-    found = {str(p): float(s) for p, s in zip(scores["Property"], scores["Score"], strict=True)}
+    found = {str(p): float(s) for t in properties for p, s in zip(t["Property"], t["Score"], strict=True)}
     return {name: score for name, score in found.items() if not math.isnan(score)}
