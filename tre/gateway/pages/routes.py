@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
 from tre.errors import NotAllowed, RequestError, TreError
+from tre.gateway.callers import Callers
 from tre.gateway.pages import budgets, render
 from tre.gateway.pages.sessions import HOURS, Session, Sessions
 from tre.messages import ReviewInfo, Vote
@@ -36,8 +37,8 @@ SIGN_IN = f"{ROOT}/sign-in"
 def _session(request: Request) -> Session:
     sessions: Sessions = request.app.state.sessions
     found = sessions.find(request.cookies.get(COOKIE, ""))
-    services: Services = request.app.state.services
-    if found is None or not services.token_known(found.token):
+    callers: Callers = request.app.state.callers
+    if found is None or not callers.still(found.token, found.person):
         raise NotAllowed("session_missing", "You are not signed in.", "Sign in with your token.")
     return found
 
@@ -99,21 +100,22 @@ def router(services: Services) -> APIRouter:  # noqa: C901, PLR0915  # one short
         return RedirectResponse(f"{ROOT}/", 303)
 
     @pages.get("/sign-in")
-    def ask() -> Response:
-        return render.page("sign_in.html", me=None, problem=None)
+    def ask(request: Request) -> Response:
+        return render.page("sign_in.html", me=None, problem=None, hub=request.app.state.callers.with_hub)
 
     @pages.post("/sign-in")
     def sign_in(request: Request, form: Form) -> Response:
+        callers: Callers = request.app.state.callers
         try:
             token = form.get("token", "").strip()
-            person = services.who(token)
+            person = callers.who(token, changes=True)
             services.checking(person, Role.ADMIN)
             services.reviews.arrived(person)
         except NotAllowed as error:
-            return render.page("sign_in.html", status=401, me=None, problem=error)
+            return render.page("sign_in.html", status=401, me=None, problem=error, hub=callers.with_hub)
         answer = RedirectResponse(f"{ROOT}/", 303)
         answer.set_cookie(
-            COOKIE, request.app.state.sessions.begin(person, services.token_name(token)), max_age=HOURS * 3600, path=ROOT, httponly=True,
+            COOKIE, request.app.state.sessions.begin(person, callers.named(token)), max_age=HOURS * 3600, path=ROOT, httponly=True,
             secure=request.url.scheme == "https", samesite="strict",
         )  # fmt: skip
         return answer
