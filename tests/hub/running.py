@@ -140,7 +140,7 @@ class JupyterHub:
             f"{self.url}/user/{name}/api/kernels", json={"name": "tre"}, headers=headers, trust_env=False, timeout=60
         )
         address = f"ws://127.0.0.1:{self.proxy}/user/{name}/api/kernels/{made.raise_for_status().json()['id']}/channels"
-        return asyncio.run(_executed(HTTPRequest(address, headers=headers), code))
+        return asyncio.run(executed(HTTPRequest(address, headers=headers), code))
 
 
 def _mark(browser):
@@ -148,35 +148,44 @@ def _mark(browser):
     return [c.value for c in browser.cookies.jar if c.name == "_xsrf"][-1]
 
 
-async def _executed(request, code):
-    socket = await websocket_connect(request)
-    header = {
-        "msg_id": "a",
-        "msg_type": "execute_request",
-        "username": "",
-        "session": "s",
-        "version": "5.3",
-        "date": "",
-    }
-    content = {"code": code, "silent": False, "allow_stdin": False, "store_history": False}
-    message = {
-        "header": header,
-        "parent_header": {},
-        "metadata": {},
-        "content": content,
-        "channel": "shell",
-        "buffers": [],
-    }
-    await socket.write_message(json.dumps(message))
+async def executed(request, code):
+    """What the code prints, in the kernel whose channels these are."""
+    channels = await websocket_connect(request)
+    try:
+        header = {
+            "msg_id": "a",
+            "msg_type": "execute_request",
+            "username": "",
+            "session": "s",
+            "version": "5.3",
+            "date": "",
+        }
+        content = {"code": code, "silent": False, "allow_stdin": False, "store_history": False}
+        message = {
+            "header": header,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+            "channel": "shell",
+            "buffers": [],
+        }
+        await channels.write_message(json.dumps(message))
+        return await _printed(channels)
+    finally:
+        channels.close()
+        while await channels.read_message() is not None:
+            pass
+
+
+async def _printed(channels):
     printed = ""
     while True:
-        read = json.loads(await asyncio.wait_for(socket.read_message(), 60))
+        read = json.loads(await asyncio.wait_for(channels.read_message(), 120))
         if read["parent_header"].get("msg_id") != "a":
             continue
         if read["msg_type"] == "stream":
             printed += read["content"]["text"]
         if read["msg_type"] == "error":
-            raise AssertionError(read["content"]["traceback"])
+            raise AssertionError("\n".join(read["content"]["traceback"]))
         if read["msg_type"] == "status" and read["content"]["execution_state"] == "idle":
-            socket.close()
             return printed
