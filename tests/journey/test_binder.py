@@ -147,12 +147,14 @@ def answers(url):
 
 
 def in_kernel(lab, code):
+    """What the code prints, in a kernel of its own."""
     headers = {"authorization": f"token {TOKEN}"}
-    kernel = httpx.post(
-        f"http://{lab}/api/kernels", json={"name": "python3"}, headers=headers, trust_env=False, timeout=60
-    )
-    address = f"ws://{lab}/api/kernels/{kernel.raise_for_status().json()['id']}/channels"
-    return asyncio.run(executed(HTTPRequest(address, headers=headers), code))
+    with httpx.Client(base_url=f"http://{lab}", headers=headers, trust_env=False, timeout=60) as http:
+        kernel = f"/api/kernels/{http.post('/api/kernels', json={'name': 'python3'}).raise_for_status().json()['id']}"
+        try:
+            return asyncio.run(executed(HTTPRequest(f"ws://{lab}{kernel}/channels", headers=headers), code))
+        finally:
+            http.delete(kernel)
 
 
 class Memory(threading.Thread):

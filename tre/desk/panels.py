@@ -70,9 +70,9 @@ class Planner:
 
         self.epsilon = ipywidgets.FloatLogSlider(
             value=self.quote.epsilon, base=10, min=LEAST, max=MOST, step=STEP, description="epsilon", readout_format=".3g",
-            continuous_update=False,
+            continuous_update=False, layout={"width": "60%"},
         )  # fmt: skip
-        self.shown = ipywidgets.HTML()
+        self.shown = _page(ipywidgets)
         self.epsilon.observe(lambda change: self._show(round(float(change["new"]), 4)), names="value")
         self._show(self.quote.epsilon)
         return ipywidgets.VBox([self.epsilon, self.shown])
@@ -108,7 +108,7 @@ class Browser:
         self.chosen = ipywidgets.Dropdown(
             options=[(f"{i.id}: {i.title}", i.id) for i in self.infos], description="dataset"
         )
-        self.shown = ipywidgets.HTML()
+        self.shown = _page(ipywidgets)
         self.chosen.observe(lambda change: self._show(change["new"]), names="value")
         self._show(self.chosen.value)
         return ipywidgets.VBox([self.chosen, self.shown])
@@ -144,7 +144,7 @@ class Monitor:
 
         self.again = ipywidgets.Button(description="Ask again", tooltip="Ask the gateway for your jobs")
         self.again.on_click(lambda _: self.refresh())
-        self.shown = ipywidgets.HTML()
+        self.shown = _page(ipywidgets)
         self._show()
         with suppress(RuntimeError):  # no notebook: then the button is what there is
             self.following = asyncio.get_running_loop().create_task(self._follow())
@@ -194,6 +194,13 @@ class Panel:
         except ImportError:
             return text
         return dict(shown) | text
+
+
+def _page(ipywidgets: Any) -> Any:
+    """Where HTML stands, in JupyterLab's own look."""
+    made = ipywidgets.HTML()
+    made.add_class("jp-RenderedHTMLCommon")
+    return made
 
 
 def described(info: DatasetInfo) -> str:
