@@ -40,7 +40,16 @@ c.JupyterHub.load_roles = [
 ]
 # The gateway by name, so that tokens can be for it. Not proxied: it has an address of its own, as notebooks must not
 # share an origin with the pages on which people decide.
-c.JupyterHub.services = [{"name": SERVICE, "display": False}]
+service = {"name": SERVICE, "display": False}
+# With a secret of its own, which settings.yaml of the area has too, people sign in to those pages by this Hub.
+if os.environ.get("TRE_HUB_SECRET"):
+    service |= {
+        "api_token": os.environ["TRE_HUB_SECRET"],
+        "oauth_redirect_uri": f"{GATEWAY}/review/hub/back",
+        "oauth_client_allowed_scopes": ["custom:tre:outputs:review", "custom:tre:budget:set"],
+        "oauth_no_confirm": True,
+    }
+c.JupyterHub.services = [service]
 
 # What a server's token may do, and so any code in its kernels: submit, and nothing else, whoever's server it is.
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", HERE, "custom:tre:jobs:submit"]
@@ -59,6 +68,10 @@ c.GenericOAuthenticator.username_claim = "preferred_username"
 c.Authenticator.allowed_users = {name for group in c.JupyterHub.load_groups.values() for name in group["users"]}
 # A Hub's admin can become anybody on it, an output checker too: nobody of the groups above is one.
 c.Authenticator.admin_users = set()
+
+# (*) Servers of people have host names of their own, so that what a notebook shows cannot act on the Hub as whoever looks
+# at it. Needs a wildcard name and certificate: https://jupyter.example.org, https://*.jupyter.example.org
+c.JupyterHub.subdomain_host = os.environ.get("TRE_HUB_HOST", "")
 
 # Not without TLS: tokens are in every request.
 c.JupyterHub.ssl_cert = os.environ.get("TLS_CERT", "")

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from bench import peers
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "deploy/jupyterhub/jupyterhub_config.py"
 PASSWORD = "a-password-for-tests"
+SECRET = "a-secret-of-the-gateways-for-tests"
 HERE = """
 import os
 load_subconfig({config!r})
@@ -74,7 +76,13 @@ class JupyterHub:
         )  # fmt: skip
         place = peers.made("jupyterhub").parent
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("TRE_", "JUPYTER"))}
-        environment = {**clean, "PATH": f"{place}:/usr/bin:/bin", "TRE_GATEWAY": gateway, "HOME": str(self.folder)}
+        environment = {
+            **clean,
+            "PATH": f"{place}:/usr/bin:/bin",
+            "TRE_GATEWAY": gateway,
+            "TRE_HUB_SECRET": SECRET,
+            "HOME": str(self.folder),
+        }
         with (self.folder / "hub.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [str(place / "jupyterhub"), "-f", str(config)], cwd=self.folder, env=environment, stdout=log, stderr=log
@@ -112,12 +120,18 @@ class JupyterHub:
 
     # As a person
 
-    def own_token(self, name):
-        """Signed in by the form, made on the page of tokens."""
+    @contextmanager
+    def browser(self, name):
+        """Signed in by the form."""
         with httpx.Client(base_url=self.url, follow_redirects=True, trust_env=False, timeout=30) as browser:
             browser.get("/hub/login")
             form = {"username": name, "password": PASSWORD, "_xsrf": _mark(browser)}
             browser.post("/hub/login", data=form, params={"next": "/hub/home"}).raise_for_status()
+            yield browser
+
+    def own_token(self, name):
+        """Made on the page of tokens."""
+        with self.browser(name) as browser:
             made = browser.post(
                 f"/hub/api/users/{name}/tokens", json={"note": "tests"}, headers={"x-xsrftoken": _mark(browser)}
             )

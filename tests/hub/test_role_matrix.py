@@ -7,6 +7,7 @@ import time
 
 import httpx
 import pytest
+import yaml
 
 from tests.journey.conftest import ASK, Area, notebook, until
 from tre.client import Client
@@ -45,11 +46,32 @@ def both(tmp_path_factory):
         area={"hub": {"api": hub.api}, "review": {"automatic_epsilon": 0}},
         people={person: {"hub": name} for person, name in NAMES.items()},
     ).start()
+    settings = {"hub": {"address": area.url, "secret": running.SECRET}}
+    (area.root / "area" / "settings.yaml").write_text(yaml.safe_dump(settings))
     try:
         yield area, hub.start(area.url)
     finally:
         hub.stop()
         area.stop()
+
+
+@pytest.mark.parametrize(
+    ("person", "first"),
+    [("bo", "Nothing waits"), ("dee", "Budgets"), ("ada", None)],
+    ids=["checker", "admin", "researcher"],
+)
+def test_people_sign_in_to_the_pages_by_the_hub(both, person, first):
+    area, hub = both
+    with hub.browser(NAMES[person]) as browser:
+        assert 'href="/review/hub"' in browser.get(f"{area.url}/review/sign-in").text
+        arrived = browser.get(f"{area.url}/review/hub")
+        assert arrived.url.path == "/review/hub/back"
+        assert arrived.status_code == (401 if first is None else 200)
+        assert ("tre_review" in browser.cookies) == (first is not None)
+        again = browser.get(arrived.url)  # the same answer once more
+        assert again.status_code == 401
+        page = browser.get(f"{area.url}/review/")
+        assert (page.url.path == "/review/sign-in") if first is None else (first in page.text), page.text
 
 
 def asked(area, token, release):

@@ -3,8 +3,10 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 
 from tests.journey.conftest import policies, write_policies
 from tests.secure.test_executed import Case
@@ -24,7 +26,7 @@ class SmallHub:
     """Tells of the tokens that it has, and keeps what it was asked."""
 
     def __init__(self):
-        self.tokens, self.asked, self.body = {}, [], None
+        self.tokens, self.codes, self.asked, self.body, self.status = {}, {}, [], None, None
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -34,6 +36,18 @@ class SmallHub:
                 known = outer.tokens.get(token)
                 body = outer.body or json.dumps(known or {"status": 403}).encode()
                 self.send_response(200 if known else 403)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self):
+                form = self.rfile.read(int(self.headers["content-length"])).decode()
+                outer.asked.append((self.path, form))
+                token = outer.codes.get(parse_qs(form)["code"][0])
+                body = (
+                    outer.body or json.dumps({"access_token": token} if token else {"error": "invalid_grant"}).encode()
+                )
+                self.send_response(outer.status or (200 if token else 400))
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -169,3 +183,72 @@ def test_what_is_kept_of_bearers_is_limited(hub, clock):
     with pytest.raises(Unreachable, match="hub_unreachable"):
         tokens.bearer(hub.api, TOKEN)
     hub.thread.join()
+
+
+# Signing in by the Hub's own page
+
+ADDRESS, SECRET = "https://tre.example.org", "a-secret-of-sixteen-or-more"
+
+
+@pytest.fixture
+def oauth(area, app):
+    """A browser at a gateway whose settings say how people sign in by the Hub."""
+    settings = {"hub": {"address": ADDRESS, "secret": SECRET, "api": "https://seen.example.org/hub/api"}}
+    (area.context.area.settings).write_text(yaml.safe_dump(settings))
+    return Http(app, "https://testserver")
+
+
+def begun(browser):
+    """The address that the browser is sent to, and what it has to bring back."""
+    answer = browser.get("/review/hub")
+    assert answer.status_code == 303
+    kept = answer.headers["set-cookie"]
+    assert all(word in kept for word in ("HttpOnly", "SameSite=lax", "Secure", "Path=/review/hub"))
+    there = urlsplit(answer.headers["location"])
+    assert (there.netloc, there.path) == ("seen.example.org", "/hub/api/oauth2/authorize")
+    query = parse_qs(there.query)
+    assert query["redirect_uri"] == [f"{ADDRESS}/review/hub/back"]
+    assert query["client_id"] == ["service-tre-gateway"]
+    return query["state"][0]
+
+
+def test_a_sign_in_by_the_hub_begins_a_session_of_whom_its_token_makes(oauth, hub):
+    hub.codes["a-code"] = TOKEN
+    arrived = oauth.get(f"/review/hub/back?code=a-code&state={begun(oauth)}")
+    assert arrived.status_code == 200
+    assert "SameSite=strict" in next(c for c in arrived.headers.get_list("set-cookie") if c.startswith("tre_review="))
+    assert oauth.get("/review/").status_code == 200
+    (path, form), *_ = hub.asked
+    assert path == "/hub/api/oauth2/token"
+    assert parse_qs(form)["client_secret"] == [SECRET]
+    assert TOKEN not in arrived.text
+    assert oauth.get("/review/hub/back?code=a-code&state=").status_code == 401  # what was begun is over
+
+
+@pytest.mark.parametrize("state", ["", "another"])
+def test_an_answer_that_was_not_asked_for_here_signs_nobody_in(oauth, hub, state):
+    hub.codes["a-code"] = TOKEN
+    assert oauth.get(f"/review/hub/back?code=a-code&state={state}").status_code == 401
+    begun(oauth)
+    assert oauth.get(f"/review/hub/back?code=a-code&state={state}").status_code == 401
+    assert hub.asked == []
+    assert oauth.get("/review/").headers["location"] == "/review/sign-in"
+
+
+def test_where_the_hub_does_not_confirm_it_nobody_is_signed_in(oauth, hub):
+    hub.codes["a-readers"] = READING
+    for code, status, body, told in (
+        ("unknown", None, None, 401), ("", None, None, 401), ("a-readers", None, None, 401),
+        ("a-readers", 500, None, 503), ("a-readers", 200, b"<html>", 503),
+    ):  # fmt: skip
+        hub.status, hub.body = status, body
+        assert oauth.get(f"/review/hub/back?code={code}&state={begun(oauth)}").status_code == told
+        hub.status = hub.body = None
+        assert oauth.get("/review/").headers["location"] == "/review/sign-in"
+
+
+def test_without_the_settings_the_hub_signs_nobody_in(app):
+    browser = Http(app, "https://testserver")
+    assert "/review/hub" not in browser.get("/review/sign-in").text
+    assert browser.get("/review/hub").status_code == 404
+    assert browser.get("/review/hub/back?code=a&state=").status_code == 401

@@ -12,6 +12,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import httpx
@@ -32,6 +33,26 @@ class _User(BaseModel):
     kind: str
     name: str
     scopes: frozenset[str]
+
+
+class _Granted(BaseModel):
+    """`POST /oauth2/token`: of it, what is needed."""
+
+    access_token: str
+
+
+@dataclass(frozen=True)
+class HubClient:
+    """This gateway, as the Hub's OAuth knows it: its name, its secret, and the address that people have it by.
+
+    `api` is the Hub's as the gateway reaches it, `seen` as browsers do.
+    """
+
+    api: str
+    name: str
+    secret: str = field(repr=False)
+    address: str
+    seen: str
 
 
 class HubTokens:
@@ -75,6 +96,26 @@ class HubTokens:
         if before is None or named(api, before[0]) != name:
             raise NotAllowed("token_unknown", "This token is not known here any more.", "Sign in again.")
         return self.bearer(api, before[0])
+
+    def exchange(self, client: HubClient, code: str, back: str) -> str:
+        """The token for which the Hub has given this code. Raises NotAllowed, Unreachable."""
+        form = {
+            "client_id": client.name, "client_secret": client.secret, "grant_type": "authorization_code", "code": code,
+            "redirect_uri": client.address + back,
+        }  # fmt: skip
+        try:
+            answer = self._http.post(f"{client.api}/oauth2/token", data=form)
+        except (httpx.HTTPError, httpx.InvalidURL):
+            raise _silent() from None
+        if 400 <= answer.status_code < 500:
+            raise NotAllowed("token_unknown", "The Hub did not confirm this sign-in.", "Begin it again.")
+        try:
+            granted = _Granted.model_validate_json(answer.content) if answer.status_code == 200 else None
+        except ValidationError:
+            granted = None
+        if granted is None:
+            raise _silent()
+        return granted.access_token
 
     def _ask(self, api: str, token: str) -> Bearer:
         if not _TOKEN.fullmatch(token):

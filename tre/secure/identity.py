@@ -11,6 +11,7 @@ from tre.rules.hub import Bearer, Hub
 from tre.secure import policies as policy_files
 from tre.secure import tokens
 from tre.secure.context import Context
+from tre.secure.settings import HubSignIn
 
 
 class Identity:
@@ -34,6 +35,11 @@ class Identity:
         with self._context.database.read() as connection:
             policies = policy_files.latest(connection)
         return policies.area.hub if policies else None
+
+    @property
+    def hub_sign_in(self) -> HubSignIn | None:
+        """What settings.yaml keeps for signing in by the Hub. Raises PolicyError where it is wrong."""
+        return self._context.area.hub
 
     def at_hub(self, bearer: Bearer, *, changes: bool) -> str:
         """The person, known and accredited today. Raises NotAllowed."""
