@@ -8,6 +8,7 @@
     tre.output("table-2", visits.group_by("sex").table(n=tre.count_people()), context="…")   an output without noise:
                                                 computed and checked by trusted code, then two people decide
     tre.estimate("auc", value, bounds=(0.5, 1), epsilon=1)   any number, over blocks of people: tre submit … --blocks 200
+    tre.panel()                                 datasets and jobs as widgets; tre.panel(visits, n=tre.count()) plans an epsilon
     tre.watch("job-1a2b3c4d")                   a bar that moves with a job until it has ended, or waits for you
 
 The journey: explore the twin → `tre rehearse` (on the twin: fixes the plan and its price) → `tre submit` (confirms it) →
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         variance,
     )
     from tre.desk.follow import watch
+    from tre.desk.panels import panel
     from tre.desk.sacro import acro_outputs
     from tre.errors import TreError
 
@@ -66,6 +68,7 @@ __all__ = [
     "mean",
     "median",
     "output",
+    "panel",
     "quantile",
     "ratio",
     "share",
@@ -88,6 +91,10 @@ def __getattr__(name: str) -> Any:
         from tre.desk.follow import watch
 
         return watch
+    if name == "panel":
+        from tre.desk.panels import panel
+
+        return panel
     if name == "acro_outputs":
         from tre.desk.sacro import acro_outputs
 

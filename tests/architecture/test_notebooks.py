@@ -6,10 +6,11 @@ import pytest
 
 from tre.rules import notebook as rules
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *(ROOT / "binder").glob("*.ipynb")], ids=lambda p: p.name)
 def test_a_shipped_notebook_is_stripped_and_acceptable(path):
     content = path.read_bytes()
     assert rules.strip(content) == content

@@ -85,7 +85,7 @@ def test_every_call_of_the_page_of_statistics_is_made(desk):
     offered = {
         name
         for name in tre.__all__
-        if name not in ("TreError", "acro_outputs", "dataset", "estimate", "output", "found", "watch")
+        if name not in ("TreError", "acro_outputs", "dataset", "estimate", "output", "found", "panel", "watch")
     }
     assert {re.match(r"tre\.(\w+)", c)[1] for c in calls} == offered
     visits = tre.dataset("hie").derive(any_visit="mdvis > 0")

@@ -44,7 +44,9 @@ PROJECT = {
 def policies(**changes):
     """The policy files by name; `changes` replaces parts: area={…}, visits={…}, toy={…}."""
     people = {
-        name: {"name": name.title(), "role": role, "accredited_until": "2099-12-31"}
+        name: {
+            "name": name.title(), "role": role, "accredited_until": "2099-12-31", **changes.get("people", {}).get(name, {}),
+        }
         for name, role in (
             ("ada", "researcher"), ("eve", "researcher"), ("bo", "checker"), ("cy", "checker"), ("di", "checker"), ("dee", "admin"),
         )

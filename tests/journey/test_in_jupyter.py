@@ -12,6 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import tre
+from tre.desk import workspace
 from tre.desk.dataset import Dataset
 
 from .conftest import notebook
@@ -129,3 +130,20 @@ def test_datasets_and_columns_are_completed_where_they_stand(shell, area):
     assert completed('toy.where("age > 3 AND se') >= {"sex"}
     assert completed('toy.group_by("year", "se') >= {"sex"}
     assert "visits" not in completed('print("vi')
+
+
+def test_a_panel_tells_what_is_left_and_what_goes_on(area, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRE_URL", area.url)
+    monkeypatch.setenv("TRE_TOKEN", area.tokens["ada"])
+    monkeypatch.setenv("TRE_HOME", str(tmp_path))
+    workspace.current.cache_clear()
+    toy = tre.dataset("toy")
+    shown = tre.panel(toy.group_by("sex"), n=tre.count())
+    assert "project visits" in repr(shown.planner)
+    view = area.submit(notebook(ASK, parameters="from_age = 18"))
+    assert shown.monitor.widget is not None
+    shown.monitor.again.click()
+    assert view.id in shown.monitor.shown.value
+    assert "waits for your confirmation" in shown.monitor.shown.value
+    assert f"tre confirm {view.id}" in shown.monitor.shown.value
+    workspace.current.cache_clear()

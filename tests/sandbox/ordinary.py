@@ -66,7 +66,7 @@ def place() -> Iterator[Place]:
     with tempfile.TemporaryDirectory(prefix="ordinary-") as name:
         top = Path(name)
         top.chmod(0o755)
-        packages = _environment(top / "venv")
+        packages = environment(top / "venv")
         (packages / "repository.pth").write_text(f"{top / 'repository'}\n")
         for command, module in (("tre", "tre.desk.cli"), ("tre-admin", "tre.secure.cli")):
             script = top / "venv" / "bin" / command
@@ -85,7 +85,7 @@ def place() -> Iterator[Place]:
         yield Place(top / "repository", str(top / "venv" / "bin" / "python"), top / "home", become)
 
 
-def _environment(venv: Path) -> Path:
+def environment(venv: Path) -> Path:
     """A virtual environment with the present one's packages: by hard links where they are on one disk."""
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", "--system-site-packages", str(venv)], check=True)
     (present,) = (Path(p) for p in sys.path if p.endswith("site-packages") and Path(p).is_relative_to(sys.prefix))

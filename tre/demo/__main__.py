@@ -19,6 +19,8 @@ from typing import Any
 
 from rich.console import Console
 
+from tre.demo import unwalled
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -72,12 +74,14 @@ class Demo:
 
     # The journey
 
-    def set_up(self) -> None:
+    def empty(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+
+    def set_up(self, policies: Path = ROOT / "policies") -> None:
         self.step("a secure area, and the policies a data controller has written")
         self.run("tre-admin", "init", str(self.area))
-        self.run("tre-admin", "apply", str(ROOT / "policies"))
+        self.run("tre-admin", "apply", str(policies))
         self.step("real data: the RAND Health Insurance Experiment, treated as if it were sensitive")
         for name in ("hie", "hie-people"):
             done = self.run("tre-admin", "ingest", name, str(DATA / f"{name.replace('-', '_')}.parquet"))
@@ -264,19 +268,6 @@ class Demo:
             check=False,
         )
 
-    def desk_only(self, home: Path) -> None:
-        """For places without a sandbox (Binder): twins for a desk, made by an area that is then thrown away."""
-        from tre.desk.store import Store
-        from tre.secure.services import open_area
-
-        self.set_up()
-        services = open_area(self.area)
-        for info in services.datasets("ada"):
-            Store(home).save_twin(info, services.twin("ada", info.id))
-        services.close()
-        shutil.rmtree(self.folder)
-        self.step(f"twins for a desk, in {home}")
-
     def stop(self) -> None:
         if self.gateway is not None:
             self.gateway.terminate()
@@ -291,19 +282,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tre.demo", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / ".demo")
     parser.add_argument("--lab", action="store_true", help="open JupyterLab for the demonstration's researcher")
-    parser.add_argument("--desk-only", type=Path, metavar="HOME", help="only make twins, into this desk (TRE_HOME)")
+    parser.add_argument("--without-wall", action="store_true", help="only set up, where nothing isolates (Binder)")
     arguments = parser.parse_args()
     demo = Demo(arguments.folder.resolve())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the gateway is stopped too
     try:
-        if arguments.desk_only:
-            demo.desk_only(arguments.desk_only)
+        if arguments.without_wall:
+            demo.empty()
+            demo.set_up(unwalled.policies(ROOT / "policies", demo.folder))
             return
         if arguments.lab:
             if not (demo.folder / "tokens.json").is_file():
                 raise SystemExit("There is no demonstration yet: run `make demo` first.")
             demo.lab()
             return
+        demo.empty()
         demo.set_up()
         demo.serve()
         over_blocks = demo.over_blocks()

@@ -1,4 +1,6 @@
-"""How the desk finds its gateway: TRE_URL and TRE_TOKEN, else what `tre login` saved."""
+"""How the desk finds its gateway: TRE_URL and TRE_TOKEN, else what `tre login` saved; in a server of a JupyterHub, which sets
+TRE_URL (deploy/jupyterhub), else by that server's own token.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,16 @@ from tre.errors import Unreachable
 
 
 def configured() -> Client | None:
-    """None when neither the environment nor a login says where the gateway is."""
+    """None when nothing says where the gateway is, or who asks."""
     url, token = os.environ.get("TRE_URL"), os.environ.get("TRE_TOKEN")
     if not (url and token):
         login = Store.default().login
-        if not login.is_file():
-            return None
-        saved = json.loads(login.read_text())
-        url, token = url or saved["url"], token or saved["token"]
-    return Client(url, token)
+        saved = json.loads(login.read_text()) if login.is_file() else {}
+        of_hub = os.environ.get("JUPYTERHUB_API_TOKEN") if url else None
+        if of_hub and saved.get("url") != url:  # a login elsewhere is for elsewhere
+            saved = {}
+        url, token = url or saved.get("url"), token or saved.get("token") or of_hub
+    return Client(url, token) if url and token else None
 
 
 def needed() -> Client:

@@ -30,6 +30,7 @@ from tre.statistics.references import resolve, value_of
 from tre.statistics.request import Request, parse
 from tre.statistics.result import evaluate
 from tre.statistics.sql import quote
+from tre.statistics.table import Price
 from tre.statistics.table import Table as Values
 
 if TYPE_CHECKING:
@@ -201,10 +202,16 @@ class Dataset:
 
         `error=50` asks the other way round: the least epsilon for that error at 95 %.
         """
-        request = self._request(epsilon, error, statistics)
-        prepared = prepare(resolve(request, self.info.table, _value), self.info.table, delta=self.info.delta)
-        found = price(prepared, delta=self.info.delta, size=self.info.size)
+        found = self._price_of(self._request(epsilon, error, statistics))
         return Quote(found, self.info, tuple(self._workspace.balances(self.info.population)))
+
+    def priced(self, epsilon: float, statistics: dict[str, Statistic]) -> Price:
+        """The price alone, without asking anybody what is left."""
+        return self._price_of(self._request(epsilon, None, statistics))
+
+    def _price_of(self, request: Request) -> Price:
+        prepared = prepare(resolve(request, self.info.table, _value), self.info.table, delta=self.info.delta)
+        return price(prepared, delta=self.info.delta, size=self.info.size)
 
     def _request(self, epsilon: float | None, error: Errors, statistics: dict[str, Statistic]) -> Request:
         if (epsilon is None) == (error is None):
@@ -242,19 +249,24 @@ class Dataset:
         return "real rows" if self._workspace.world.real else self._says()
 
     def _repr_html_(self) -> str:
-        fields = {f.name: f for f in self.info.table.fields}
-        rows = "".join(
-            f"<tr><td><code>{html.escape(n)}</code></td><td>{fields[n].type.value}</td>"
-            f"<td>{html.escape(fields[n].title)}</td><td>{html.escape(_range(fields[n]))}</td></tr>"
-            for n in self.info.columns
-        )
-        head = "<tr><th>column</th><th>type</th><th>meaning</th><th>declared values</th></tr>"
         badge = "" if self._workspace.world.real else _badge(self._says())
         own = html.escape(self._own.id)
         keep = (
             f"<small>The twin to keep or pass on: <code>tre twin {own} --out {own}-twin</code></small>" if badge else ""
         )
-        return f"<b>{html.escape(self.info.title)}</b><br>{badge}<table>{head}{rows}</table>{keep}"
+        return f"<b>{html.escape(self.info.title)}</b><br>{badge}{columns_table(self.info)}{keep}"
+
+
+def columns_table(info: DatasetInfo) -> str:
+    """The declared columns as HTML."""
+    fields = {f.name: f for f in info.table.fields}
+    rows = "".join(
+        f"<tr><td><code>{html.escape(n)}</code></td><td>{fields[n].type.value}</td>"
+        f"<td>{html.escape(fields[n].title)}</td><td>{html.escape(_range(fields[n]))}</td></tr>"
+        for n in info.columns
+    )
+    head = "<tr><th>column</th><th>type</th><th>meaning</th><th>declared values</th></tr>"
+    return f"<table>{head}{rows}</table>"
 
 
 def _range(field: Any) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -103,8 +104,9 @@ class Desk:
                 f"The twin of {dataset[:80]!r} is not here, and this desk knows no gateway.",
                 f"Run `tre login URL` once, then `tre twin {dataset[:80]}`.",
             )
-        info = client.dataset(dataset)
-        self.store.save_twin(info, client.twin(dataset))
+        with closing(client):
+            info = client.dataset(dataset)
+            self.store.save_twin(info, client.twin(dataset))
         return info
 
     def known(self) -> list[DatasetInfo]:
@@ -118,10 +120,11 @@ class Desk:
         client = configured()
         if client is None:
             return []
-        try:
-            found = [client.budget(project) for project in client.me().projects]
-        except TreError:  # a price is worth having without a connection
-            return []
+        with closing(client):
+            try:
+                found = [client.budget(project) for project in client.me().projects]
+            except TreError:  # a price is worth having without a connection
+                return []
         mine = [b for b in found if any(a.account == population for a in b)]
         return mine[0] if len(mine) == 1 else []
 

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 
 import tre
 from tre.errors import NotAllowed, NotebookError, TreError
+from tre.gateway.callers import Callers
 from tre.gateway.pages import routes
 from tre.gateway.pages.sessions import Sessions
 from tre.messages import (
@@ -65,8 +66,8 @@ def _person(
     """The person whose token came with the request."""
     if credentials is None:
         raise NotAllowed("token_missing", "No token was sent.", "Sign in: tre login, or set TRE_TOKEN.")
-    services: Services = request.app.state.services
-    return services.who(credentials.credentials)
+    callers: Callers = request.app.state.callers
+    return callers.who(credentials.credentials, changes=request.method not in ("GET", "HEAD"))
 
 
 Person = Annotated[str, Depends(_person)]
@@ -84,6 +85,7 @@ def create_app(
 
     app = FastAPI(title="tre gateway", version=tre.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services, app.state.isolation = services, isolation
+    app.state.callers = Callers(services, services.context.seconds)
     app.state.sessions = Sessions(services.context.seconds)
     _errors(app)
     app.middleware("http")(_guard)

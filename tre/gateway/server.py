@@ -21,7 +21,8 @@ def serve(
 ) -> None:
     """Blocks until stopped; so many workers are started, and started again when they end. Raises Conflict when another process serves this area, or the port is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for told_too_much in ("alembic", "httpx"):
+        logging.getLogger(told_too_much).setLevel(logging.WARNING)
     lock = (services.context.area.root / "serve.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

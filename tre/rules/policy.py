@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tre.rules import quality
+from tre.rules.hub import Hub
 from tre.rules.quality import QualityPolicy
 from tre.rules.schema import Address, Closed, Identifier, Name, TableSchema
 from tre.rules.told import FailureTold
@@ -190,6 +191,8 @@ class Area(Closed):
     raises_need: Literal[1, 2] = 1
     # What the desk may see of an unreleased job changes on multiples of this many seconds only.
     tick_seconds: int = Field(default=60, ge=1)
+    # Whose tokens are taken beside those of `tre-admin token`.
+    hub: Hub | None = None
 
     @property
     def blocks_at_once(self) -> int:
@@ -266,6 +269,8 @@ class Person(Closed):
     accredited_until: date
     # Where notices are sent, if the area sends any.
     email: Address | None = None
+    # What the area's JupyterHub calls this person.
+    hub: Annotated[str, Field(min_length=1, max_length=255)] | None = None
 
 
 class People(Closed):
@@ -302,6 +307,7 @@ def check(policies: Policies) -> list[Problem]:
         for path, reason in quality.problems(dataset, dataset.quality, policies.datasets):
             found.append(Problem(file=f"datasets/{name}.yaml", path=("quality", *path), reason=reason))
         found += _check_people_of(name, dataset, policies.datasets)
+    found += _check_hub_names(policies.people)
     for name in unprotected(policies):
         reason = f"isolation is {policies.area.sandbox.isolation} (area.yaml): only datasets marked `public: true` may be here"
         found.append(Problem(file=f"datasets/{name}.yaml", path=("public",), reason=reason))
@@ -315,6 +321,17 @@ def unprotected(policies: Policies) -> list[str]:
     if policies.area.sandbox.isolation is Isolation.FULL:
         return []
     return [name for name, dataset in policies.datasets.items() if not dataset.public]
+
+
+def _check_hub_names(people: Mapping[str, Person]) -> list[Problem]:
+    """A Hub's name is one person's."""
+    taken: dict[str, str] = {}
+    found = []
+    for name, person in people.items():
+        if person.hub is not None and taken.setdefault(person.hub, name) != name:
+            reason = f"this is {taken[person.hub]} already"
+            found.append(Problem(file="people.yaml", path=("people", name, "hub"), reason=reason))
+    return found
 
 
 def _check_population(name: str, population: Population) -> list[Problem]:

@@ -42,6 +42,7 @@ from tre.secure import policies as policy_files
 from tre.secure.context import Context
 from tre.secure.data.registry import Registry
 from tre.secure.database import Database, tables
+from tre.secure.identity import Identity
 from tre.secure.jobs import block_store, ended, runner
 from tre.secure.jobs.block_store import AUTO
 from tre.secure.jobs.queue import Queue
@@ -101,6 +102,7 @@ class Services:
         self.registry = Registry(context)
         self.notices = Notices(context)
         self.twins, self.replicas = Publishing(context, self.registry), Replicas(context, self.registry)
+        self.identity = Identity(context)
 
     @cached_property
     def planner(self) -> Planner:
@@ -246,15 +248,8 @@ class Services:
     # Everyone, by token
 
     def who(self, token: str) -> str:
-        """The person of a token. Raises NotAllowed."""
-        return tokens.holder(self.context, token)
-
-    def token_name(self, token: str) -> str:
-        """What it is kept by: tells nothing of it."""
-        return tokens.named(token)
-
-    def token_known(self, name: str) -> bool:
-        return tokens.known(self.context, name)
+        """The person of one of our own tokens. Raises NotAllowed."""
+        return self.identity.holder(token)
 
     def me(self, person: str) -> Me:
         policies = self._policies(person)

@@ -2,8 +2,8 @@
 
 Guarantees: the area's folder is 0700 and its keys 0600, made by `create` and never overwritten. `key` (symmetric) makes
 identifiers that say nothing about what they name; `signing.key` (Ed25519) signs receipts. `settings.yaml` (0600, as it may
-hold passwords) names a database server, without which the database is a file of the area, and a mail server, without which
-no e-mail is sent.
+hold passwords) names a database server, without which the database is a file of the area, a mail server, without which
+no e-mail is sent, and what signing in by a JupyterHub needs.
 """
 
 from __future__ import annotations
@@ -39,10 +39,22 @@ class Mail(Closed):
     password: str | None = None
 
 
+class HubSignIn(Closed):
+    """For signing in to the pages by the Hub that area.yaml names: this gateway's address for people, and its secret there.
+
+    `api`: the Hub's API as browsers reach it, where that is another address than the gateway's.
+    """
+
+    address: Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+$")]
+    secret: Annotated[str, Field(min_length=16)]
+    api: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+/hub/api$")] | None = None
+
+
 class Settings(Closed):
     """settings.yaml"""
 
     mail: Mail | None = None
+    hub: HubSignIn | None = None
     database: Annotated[str, Field(pattern=r"^postgresql\+psycopg://")] | None = None
 
 
@@ -97,6 +109,11 @@ class AreaFolder:
         """The server that takes our mail; None where none is named. Raises PolicyError where settings.yaml is wrong."""
         return self._settings().mail
 
+    @property
+    def hub(self) -> HubSignIn | None:
+        """None where nobody signs in by a Hub. Raises PolicyError where settings.yaml is wrong."""
+        return self._settings().hub
+
     def _settings(self) -> Settings:
         import yaml
 
@@ -107,7 +124,8 @@ class AreaFolder:
             raise PolicyError(
                 "settings_invalid",
                 f"{self.settings} is not as it must be.",
-                "It may hold database: postgresql+psycopg://…, and mail: with host, port, starttls, from, user, password.",
+                "It may hold database: postgresql+psycopg://…, mail: with host, port, starttls, from, user, password, and hub: with "
+                "address, secret, api.",
             ) from None
 
     @property

@@ -16,7 +16,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
 from tre.errors import NotAllowed, RequestError, TreError
-from tre.gateway.pages import budgets, render
+from tre.gateway.callers import Callers
+from tre.gateway.pages import budgets, hub_sign_in, render
 from tre.gateway.pages.sessions import HOURS, Session, Sessions
 from tre.messages import ReviewInfo, Vote
 from tre.rules import page
@@ -36,8 +37,8 @@ SIGN_IN = f"{ROOT}/sign-in"
 def _session(request: Request) -> Session:
     sessions: Sessions = request.app.state.sessions
     found = sessions.find(request.cookies.get(COOKIE, ""))
-    services: Services = request.app.state.services
-    if found is None or not services.token_known(found.token):
+    callers: Callers = request.app.state.callers
+    if found is None or not callers.still(found.token, found.person):
         raise NotAllowed("session_missing", "You are not signed in.", "Sign in with your token.")
     return found
 
@@ -94,29 +95,34 @@ def router(services: Services) -> APIRouter:  # noqa: C901, PLR0915  # one short
         unread = services.notices.unread(session.person)
         return {"me": services.me(session.person), "mark": session.mark, "unread": unread}
 
+    def seat(request: Request, answer: Response, token: str) -> None:
+        callers: Callers = request.app.state.callers
+        person = callers.who(token, changes=True)
+        services.checking(person, Role.ADMIN)
+        services.reviews.arrived(person)
+        answer.set_cookie(
+            COOKIE, request.app.state.sessions.begin(person, callers.named(token)), max_age=HOURS * 3600, path=ROOT, httponly=True,
+            secure=request.url.scheme == "https", samesite="strict",
+        )  # fmt: skip
+
     @pages.get("")
     def bare() -> Response:
         return RedirectResponse(f"{ROOT}/", 303)
 
     @pages.get("/sign-in")
-    def ask() -> Response:
-        return render.page("sign_in.html", me=None, problem=None)
+    def ask(request: Request) -> Response:
+        return render.page("sign_in.html", me=None, problem=None, **_hub(request))
 
     @pages.post("/sign-in")
     def sign_in(request: Request, form: Form) -> Response:
-        try:
-            token = form.get("token", "").strip()
-            person = services.who(token)
-            services.checking(person, Role.ADMIN)
-            services.reviews.arrived(person)
-        except NotAllowed as error:
-            return render.page("sign_in.html", status=401, me=None, problem=error)
         answer = RedirectResponse(f"{ROOT}/", 303)
-        answer.set_cookie(
-            COOKIE, request.app.state.sessions.begin(person, services.token_name(token)), max_age=HOURS * 3600, path=ROOT, httponly=True,
-            secure=request.url.scheme == "https", samesite="strict",
-        )  # fmt: skip
+        try:
+            seat(request, answer, form.get("token", "").strip())
+        except NotAllowed as error:
+            return render.page("sign_in.html", status=401, me=None, problem=error, **_hub(request))
         return answer
+
+    pages.include_router(hub_sign_in.router(ROOT, seat))
 
     @pages.post("/sign-out", dependencies=[Depends(_marked)])
     def sign_out(request: Request) -> Response:
@@ -204,6 +210,12 @@ def router(services: Services) -> APIRouter:  # noqa: C901, PLR0915  # one short
         return RedirectResponse(f"{ROOT}/requests/{release}#vote", 303)
 
     return pages
+
+
+def _hub(request: Request) -> dict[str, bool]:
+    """What the sign-in says of a Hub."""
+    callers: Callers = request.app.state.callers
+    return {"hub": callers.with_hub, "hub_signs_in": callers.hub_client is not None}
 
 
 def _read(shape: type[Shape], fields: Mapping[str, Any]) -> Shape:
