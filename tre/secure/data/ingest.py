@@ -36,7 +36,7 @@ from tre.secure.data.checks import Flag, flags_of
 from tre.secure.data.reading import attempt, check_patterns, engine, run, typed_file, unreadable, unwritable, workshop
 from tre.statistics.sql import literal, quote
 
-MEMORY = "1GB"
+MEMORY = "700MB"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def ingest(
 def _validate(
     connection: duckdb.DuckDBPyConnection, schema: TableSchema, files: Sequence[Path], *, drop_invalid: bool
 ) -> tuple[tuple[RuleCount, ...], int]:
-    """Make the table `valid`: all rows, or those that break no rule; (broken rules, rows that came). Raises DataError where
+    """Make `valid`, a table or a view: all rows, or those that break no rule; (broken rules, rows that came). Raises DataError where
     rows may not be left out."""
     check_patterns(connection, schema)
     flags = _stage(connection, schema, files)
@@ -90,7 +90,8 @@ def _validate(
     names = ", ".join(quote(f.name) for f in schema.fields)
     kept = " AND ".join(["TRUE", *(f"NOT {f.column}" for f in flags)])
     own = "".join(f" ANTI JOIN {k.table} USING ({k.columns})" for k in keys)
-    run(connection, f"CREATE TABLE valid AS SELECT {names} FROM (SELECT * FROM staged WHERE {kept}){own}")
+    kind = "TABLE" if rejected else "VIEW"  # where nothing is left out there is nothing to copy
+    run(connection, f"CREATE {kind} valid AS SELECT {names} FROM (SELECT * FROM staged WHERE {kept}){own}")
     return rejected, came
 
 
@@ -169,15 +170,17 @@ def _arrange(connection: duckdb.DuckDBPyConnection, schema: TableSchema, key: by
         f"sha256(? || ':' || CAST({unit} AS VARCHAR))) - 1 AS {PERSON} FROM (SELECT DISTINCT {unit} FROM valid)",
         [secret],
     )
-    # The hash is of the row's text; the fields themselves after it settle rows whose texts happen to be the same.
-    text = " || '|' || ".join(f"coalesce(CAST({quote(f.name)} AS VARCHAR), '')" for f in schema.fields)
-    order = ", ".join([*(quote(k) for k in schema.primary_key), f"sha256(? || ':' || {text})", names])
+    order, values = ", ".join(quote(k) for k in schema.primary_key), []
+    if not order:
+        # The hash is of the row's text; the fields themselves after it settle rows whose texts happen to be the same.
+        text = " || '|' || ".join(f"coalesce(CAST({quote(f.name)} AS VARCHAR), '')" for f in schema.fields)
+        order, values = f"sha256(? || ':' || {text}), {names}", [secret]
     run(
         connection,
         f"CREATE TABLE arranged AS SELECT {names}, {PERSON}, "
         f"CAST(row_number() OVER (PARTITION BY {PERSON} ORDER BY {order}) - 1 AS INTEGER) AS {ORDER} "
         f"FROM valid JOIN people ON valid.{unit} = people.unit",
-        [secret],
+        values,
     )
     ((rows, people),) = run(connection, f"SELECT count(*), count(DISTINCT {PERSON}) FROM arranged")
     return rows, people
