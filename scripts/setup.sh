@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the virtual environment from requirements.lock, and installs bubblewrap where it may. Safe to run again.
-#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, Chromium, Slurm and frictionless, where it may;
+#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, Chromium, Slurm, frictionless and an older JupyterLab, where it may;
 #                                    without one its tests skip and say so
 set -euo pipefail
 venv=$1
@@ -31,6 +31,9 @@ if [ "$venv" = --for-tests ]; then
     # The reference for Table Schema, in an environment of its own beside the benches' peers.
     "${VENV:-.venv}/bin/python" -c 'from bench import peers; peers.environment("frictionless")' ||
         echo "frictionless cannot be installed, the tests that ask it will be skipped" >&2
+    # The oldest JupyterLab that the extension is to work in.
+    "${VENV:-.venv}/bin/python" -c 'from bench import peers; peers.environment("jupyterlab_oldest")' ||
+        echo "the oldest JupyterLab cannot be installed, its tests will be skipped" >&2
     exit 0
 fi
 

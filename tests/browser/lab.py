@@ -34,23 +34,26 @@ def free_port():
 
 
 class Lab:
-    """One person's server. `python`: the interpreter of another environment with another JupyterLab."""
+    """One person's server. `python`: the interpreter of another environment with another JupyterLab; `extension`: whether ours
+    is there, beside nothing else."""
 
-    def __init__(self, folder, area, person, *, python=sys.executable, lab="jupyterlab"):
+    def __init__(self, folder, area, person, *, python=sys.executable, lab="jupyterlab", extension=True):
         self.files = folder / "files"
-        settings, extension = folder / "config/labconfig", folder / "share/labextensions/@tre/lab"
-        for made in (self.files, settings, extension):
+        settings, extensions = folder / "config/labconfig", folder / "share/labextensions"
+        for made in (self.files, settings, extensions):
             made.mkdir(parents=True)
         (settings / "default_setting_overrides.json").write_text(json.dumps(QUIET))
-        shutil.copytree(SOURCE, extension, dirs_exist_ok=True)
+        if extension:
+            shutil.copytree(SOURCE, extensions / "@tre/lab")
         (folder / "config/jupyter_server_config.d").mkdir()
-        shutil.copy(SOURCE / "tre.json", folder / "config/jupyter_server_config.d")
+        enabled = {"ServerApp": {"jpserver_extensions": {"tre.desk.lab": extension}}}
+        (folder / "config/jupyter_server_config.d/tre.json").write_text(json.dumps(enabled))
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("TRE_", "JUPYTER"))}
         environment = clean | {
             "HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"),
             "JUPYTER_RUNTIME_DIR": str(folder / "run"), "JUPYTER_PATH": str(folder / "share"), "IPYTHONDIR": str(folder / "ipython"),
             "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-            "TRE_HOME": str(folder / "desk"), "TRE_URL": area.url if area else "", "TRE_TOKEN": area.tokens[person] if area else "",
+            "TRE_HOME": str(folder / "desk"), "PYTHONPATH": str(SOURCE.parents[3]), "TRE_URL": area.url if area else "", "TRE_TOKEN": area.tokens[person] if area else "",
         }  # fmt: skip
         port = free_port()
         self.url, self.log = f"http://127.0.0.1:{port}", folder / "lab.log"
@@ -60,6 +63,7 @@ class Lab:
         ]  # fmt: skip
         if lab == "jupyterlab":
             options += ["--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
+            options.append(f"--LabApp.labextensions_path={[str(extensions)]!r}")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(python), "-m", lab, *options], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -96,9 +100,8 @@ class Tab:
     """A page of that server; what it asked the network for, and what it complained of, is written down."""
 
     def __init__(self, browser, lab, path="/lab"):
-        self.requested, self.complaints, self.opened = [], [], []
+        self.requested, self.complaints = [], []
         self.context = browser.new_context(viewport={"width": 1280, "height": 800})
-        self.context.on("page", self.opened.append)
         self.context.on("request", lambda r: self.requested.append(r.url))
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)

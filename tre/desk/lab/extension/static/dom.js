@@ -7,7 +7,7 @@ export function el(tag, attributes = {}, ...children) {
     else if (value === true) node.setAttribute(name, '');
     else if (value !== false && value != null) node.setAttribute(name, String(value));
   }
-  node.append(...children.flat().filter(c => c != null && c !== false).map(c => (c instanceof Node ? c : String(c))));
+  node.append(...children.flat(Infinity).filter(c => c != null && c !== false).map(c => (c instanceof Node ? c : String(c))));
   return node;
 }
 
@@ -23,12 +23,12 @@ export function table(caption, columns, rows) {
   return el('table', { class: 'tre-table' },
     el('caption', {}, caption),
     el('thead', {}, el('tr', {}, cells('th', columns, { scope: 'col' }))),
-    el('tbody', {}, rows.map(row => el('tr', {}, cells('td', row)))));
+    el('tbody', {}, rows.map(row => el('tr', {}, row.map((v, i) => el('td', { 'data-column': columns[i] }, v))))));
 }
 
 // Put `children` into `node` in place of what is there; whoever had the keyboard's focus keeps it, by the name in data-key.
 export function fill(node, ...children) {
   const had = node.contains(document.activeElement) ? document.activeElement.getAttribute('data-key') : null;
-  node.replaceChildren(...children.flat().filter(c => c != null && c !== false));
+  node.replaceChildren(...children.flat(Infinity).filter(c => c != null && c !== false));
   if (had) [...node.querySelectorAll('[data-key]')].find(e => e.getAttribute('data-key') === had)?.focus();
 }

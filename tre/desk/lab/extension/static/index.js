@@ -68,7 +68,7 @@ function activate(app, lab, tracker, { palette, registry, launcher, status, tran
     label, caption, execute, describedBy: { args: { type: 'object', properties: {} } }, ...more
   });
   add('tre:run-in-secure-area', trans.__('Run in secure area…'),
-    trans.__('Save and rehearse this notebook on the twin; you see what would leave and its price, and choose'),
+    trans.__('Run in secure area… Saves and rehearses this notebook first: you see what would leave and its price, and choose'),
     args => { const n = which(args); return n && running.run(n.path, n.context); }, { icon, isEnabled: args => args.from === 'browser' || Boolean(args.path || here()) });
   add('tre:show-what-would-leave', trans.__('What would leave?'), trans.__('Rehearse this notebook on the twin, and show what of it would leave: nothing is sent on'),
     async args => { const n = which(args); if (n) { shell.activateById(right.id); await running.check(n.path, n.context); } }, { icon, isEnabled: () => Boolean(here()) });
@@ -105,7 +105,8 @@ function activate(app, lab, tracker, { palette, registry, launcher, status, tran
 function bottom(status, lab, gateway, trans, commands) {
   const node = el('button', { type: 'button', class: 'tre-status', onclick: () => commands.execute('tre:show-budget') });
   const item = new lab.widgets.Widget({ node: el('div', { class: 'tre-status-item' }, node) });
-  const left = () => gateway.overview?.budgets?.find(b => b.kind === 'project') || gateway.overview?.budgets?.[0];
+  // The allowance of one's own project; admins have the list.
+  const left = () => gateway.overview?.budgets?.find(b => b.project && b.kind === 'project');
   gateway.listeners.add(() => {
     const b = left();
     node.textContent = b ? trans.__('epsilon %1 left (%2)', b.left.toFixed(2), b.project || b.account) : '';

@@ -9,7 +9,6 @@ export function notify(lab, gateway, running, trans, commands, settings) {
     released: { label: trans.__('Open'), callback: () => running.released(n.about) },
     waits: { label: trans.__('Review it'), callback: () => commands.execute('tre:open-review', { release: n.about }) }
   })[n.told] || { label: trans.__('Show my jobs'), callback: () => commands.execute('tre:show-jobs') };
-  const read = n => gateway.post('notices', { notices: [n.id] }).then(() => gateway.look(), () => {});
 
   gateway.listeners.add(() => {
     if (!settings().notifications) return;
@@ -19,7 +18,7 @@ export function notify(lab, gateway, running, trans, commands, settings) {
       const { label, callback } = action(n);
       Notification.emit(trans.__('%1: %2.', n.about, n.words), kinds[n.told] || 'warning', {
         autoClose: 12000,
-        actions: [{ label, callback: () => { read(n); callback(); }, displayType: 'accent' }]
+        actions: [{ label, callback: () => { running.read(x => x.id === n.id).catch(() => {}); callback(); }, displayType: 'accent' }]
       });
     }
   });

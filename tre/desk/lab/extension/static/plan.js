@@ -9,7 +9,6 @@ export function plan(view, trans) {
     [trans.__('estimate'), trans.__('how'), trans.__('numbers'), trans.__('epsilon'), trans.__('blocks needed'), trans.__('expected error (95 %)'), trans.__('interval')], p.estimates));
   if (p.outputs.length) parts.push(table(trans.__('Outputs without noise: two people decide'),
     [trans.__('output'), trans.__('kind'), trans.__('context'), trans.__('on the twin')], p.outputs.map(o => [o.name, o.kind, o.context, o.verdict])));
-  if (!parts.length) parts.push(el('p', {}, trans.__('Nothing would leave: the notebook asks for no release and proposes no output. Add a call of .release(…) or tre.output(…).')));
   for (const note of p.notes) parts.push(el('p', { class: 'tre-note' }, trans.__('Note: %1.', note)));
   for (const cost of p.costs) parts.push(el('div', { class: cost.affordable ? 'tre-cost' : 'tre-cost tre-fail' },
     cost.said.map(s => el('p', {}, s)), cost.affordable ? null : el('p', {}, trans.__('That is more than is left: it cannot be confirmed.'))));

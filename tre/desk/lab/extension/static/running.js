@@ -11,7 +11,7 @@ export class Running {
   dialog(title, children, buttons, more = {}) {
     const body = new this.lab.widgets.Widget({ node: el('div', { class: 'tre-dialog' }, children) });
     const Dialog = this.lab.apputils.Dialog;
-    const found = new Dialog({ title, body, buttons: [Dialog.cancelButton({ label: this.trans.__('Cancel') }), ...buttons], defaultButton: 0, ...more });
+    const found = new Dialog({ title, body, buttons: [Dialog.cancelButton({ label: more.close || this.trans.__('Cancel') }), ...buttons], defaultButton: 0 });
     found.addClass('tre-modal');
     found.node.setAttribute('aria-label', title);
     return found;
@@ -64,13 +64,13 @@ export class Running {
       const view = await gateway.until(job, v => { said.textContent = v.sentence; return v.stage !== 'rehearsing'; }, () => stopped);
       if (stopped) {
         await gateway.post(`jobs/${job}/withdraw`);
+        this.busy.delete(job);
         return undefined;
       }
       return view;
     } finally {
       if (!stopped) waits.reject();
       await ended;
-      if (job) this.busy.delete(job);
     }
   }
 
@@ -79,7 +79,7 @@ export class Running {
     const view = await this.rehearsed(path, context);
     if (!view) return;
     this.shown?.(path, view);
-    await this.ask(view);
+    await this.ask(view).finally(() => this.busy.delete(view.id));
   });
 
   // A planned job before its person: confirm, or take it back.
@@ -87,12 +87,11 @@ export class Running {
     const { trans, gateway } = this, { Dialog } = this.lab.apputils, title = trans.__('Run %1 in the secure area?', view.name);
     if (!view.plan) {
       const found = view.failure ? failure(view.failure, trans) : [el('p', {}, view.sentence)];
-      await this.dialog(trans.__('The rehearsal of %1 failed', view.name), [...found, el('p', {}, trans.__('Nothing was charged.'))], []).launch();
+      await this.dialog(trans.__('The rehearsal of %1 failed', view.name), [...found, el('p', {}, trans.__('Nothing was charged.'))], [], { close: trans.__('Close') }).launch();
       return;
     }
     const fits = view.plan.affordable;
     const go = Dialog.okButton({ label: trans.__('Run in secure area'), caption: trans.__('Reserve this cost and send it in') });
-    this.busy.add(view.id);
     const answer = await this.dialog(title, plan(view, trans), fits ? [go] : []).launch();
     if (!answer.button.accept) {
       await gateway.post(`jobs/${view.id}/withdraw`);
@@ -104,7 +103,6 @@ export class Running {
       });
       await this.app.commands.execute('tre:show-jobs');
     }
-    this.busy.delete(view.id);
     await gateway.look();
   }
 
@@ -122,6 +120,7 @@ export class Running {
     if (!view) return;
     this.shown?.(path, view);
     if (view.stage === 'planned') await this.gateway.post(`jobs/${view.id}/withdraw`);
+    this.busy.delete(view.id);
     await this.gateway.look();
   });
 
@@ -165,10 +164,18 @@ export class Running {
     if (!release) return;
     const got = await gateway.post(`releases/${release}`);
     await this.open(await this.write(got.name, got.notebook));
+    await this.read(n => n.about === release);
     this.lab.apputils.Notification.success(trans.__('%1 is at this desk, and every byte fits its receipt. Run its notebook: it shows the released values.', release), {
       autoClose: 15000, actions: [{ label: trans.__('Run it here'), callback: () => this.app.commands.execute('notebook:run-all-cells') }]
     });
   });
+
+  // Notices about what the person has before them now.
+  async read(which) {
+    const found = (this.gateway.overview?.notices || []).filter(which).map(n => n.id);
+    if (found.length) await this.gateway.post('notices', { notices: found });
+    await this.gateway.look();
+  }
 
   // Of a job in the list that was returned, rejected or failed.
   why = job => this.guarded(async () => {

@@ -17,7 +17,7 @@ export class SideBar {
   }
 
   part(key, title, children) {
-    return el('section', { 'aria-labelledby': `tre-${key}`, 'data-part': key }, el('h2', { id: `tre-${key}`, tabindex: -1 }, title), children);
+    return el('section', { 'aria-labelledby': `tre-${key}`, 'data-part': key }, el('h2', { id: `tre-${key}`, tabindex: -1, 'data-key': key }, title), children);
   }
 
   list(items, empty) {
@@ -34,8 +34,9 @@ export class SideBar {
     fill(this.body,
       el('p', { class: 'tre-who' }, `${o.me.name} · ${who}${o.me.projects.length ? ` · ${o.me.projects.join(', ')}` : ''}`),
       o.isolation && o.isolation !== 'full' ? el('p', { class: 'tre-fail' }, trans.__('Isolation of notebooks is %1 in this area: it may hold public data only.', o.isolation)) : null,
+      this.notices(o.notices.filter(n => !this.running.busy.has(n.about))),
       o.datasets ? this.datasets(o.datasets) : null, o.jobs ? this.jobs(o.jobs) : null, o.releases ? this.releases(o.releases) : null,
-      o.queue ? this.queue(o) : null, o.budgets ? this.budgets(o) : null, this.notices(o.notices));
+      o.queue ? this.queue(o) : null, o.budgets ? this.budgets(o) : null);
     this.say(o.jobs || []);
   }
 
@@ -96,13 +97,10 @@ export class SideBar {
   }
 
   notices(found) {
-    const { trans, gateway, running } = this;
+    const { trans, running } = this;
     if (!found.length) return null;
-    return this.part('notices', trans.__('Unread'), [this.list(found.map(n => [el('strong', {}, n.about), el('span', {}, n.words)]), ''),
-      button(trans.__('Mark as read'), () => running.guarded(async () => {
-        await gateway.post('notices', { notices: found.map(n => n.id) });
-        await gateway.look();
-      }), { 'data-key': 'read' })]);
+    return this.part('notices', trans.__('Unread notices'), [this.list(found.map(n => [el('strong', {}, n.about), el('span', {}, n.words)]), ''),
+      button(trans.__('Mark as read'), () => running.guarded(() => running.read(() => true)), { 'data-key': 'read' })]);
   }
 
   // For who does not see the list: what has moved.
@@ -112,9 +110,12 @@ export class SideBar {
     this.before = new Map(jobs.map(j => [j.id, j.stage]));
   }
 
+  // The palette gives the focus back to what had it, once its command is done: so this is later.
   show(key) {
-    const heading = this.node.querySelector(`#tre-${key}`) || this.node.querySelector('h2');
-    heading?.scrollIntoView({ block: 'start' });
-    heading?.focus();
+    setTimeout(() => {
+      const heading = this.node.querySelector(`#tre-${key}`) || this.node.querySelector('h2');
+      heading?.scrollIntoView({ block: 'start' });
+      heading?.focus();
+    });
   }
 }
