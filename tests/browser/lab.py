@@ -63,7 +63,7 @@ class Lab:
         ]  # fmt: skip
         if lab == "jupyterlab":
             options += ["--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
-            options.append(f"--LabApp.labextensions_path={[str(extensions)]!r}")
+            options.append(f"--LabApp.labextensions_path={extensions}")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(python), "-m", lab, *options], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -286,3 +286,16 @@ def test_a_desk_that_knows_no_gateway_says_so_and_what_to_do(tab):
     nobody.run("tre:open-twin")
     expect(page.locator(".jp-Dialog")).to_contain_text("Next step: Set TRE_URL and TRE_TOKEN")
     nobody.complaints.clear()  # the browser itself complains of each answer that is no success
+
+
+def test_control_what_would_be_wrong_is_found(browser, labs):
+    tab = Tab(browser, labs("nobody"))
+    tab.run("tre:show-jobs")
+    tab.page.locator(f"{SIDE} button").first.wait_for()
+    tab.page.evaluate("""document.querySelector("#tre-side-bar").append(document.createElement("button"));
+      console.error("ours"); new Image().src = "http://192.0.2.1/x"; true""")
+    with pytest.raises(AssertionError, match="button-name"):
+        accessible(tab.page, SIDE)
+    assert "ours" in tab.complaints
+    assert tab.elsewhere() == ["http://192.0.2.1/x"]
+    tab.close()

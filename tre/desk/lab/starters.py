@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from tre.messages import DatasetInfo
-from tre.rules.schema import SchemaField
+from tre.rules.schema import FieldType, SchemaField
 from tre.rules.text import visible
 
 MOST_GROUPS = 12
@@ -39,12 +39,13 @@ def notebook(info: DatasetInfo) -> dict[str, Any]:
 
 
 def _release(info: DatasetInfo, name: str) -> str:
-    """People by the first column with few categories, and the mean of the first with bounds."""
+    """People by the first column with few categories, in words if there is one, and the mean of the first with bounds."""
     fields = [f for f in info.table.fields if f.name in info.columns]
-    by = next((f for f in fields if 1 < len(f.constraints.enum or ()) <= MOST_GROUPS), None)
+    few = [f for f in fields if 1 < len(f.constraints.enum or ()) <= MOST_GROUPS]
+    by = next((f for f in few if f.type is FieldType.STRING), few[0] if few else None)
     grouped = f".group_by({json.dumps(by.name)})" if by else ""
     asks = ["    people=tre.count_people(),"]
-    measured = next((f for f in reversed(fields) if f.bounds and not f.constraints.enum), None)
+    measured = next((f for f in fields if f.bounds and not f.constraints.enum), None)
     if measured is not None:
         asks.append(f"    mean=tre.mean({json.dumps(measured.name)}, bounds={_bounds(measured)}),")
     label = f"people-by-{by.name}".replace("_", "-") if by else "people"
