@@ -257,6 +257,9 @@ def test_a_checker_sees_what_waits_and_decides_on_the_gateways_own_page(area, ta
     expect(page.locator(SIDE)).to_contain_text(view.release)
     expect(page.locator(SIDE)).to_contain_text("code that runs in JupyterLab cannot")
     expect(page.locator(".tre-status")).to_be_hidden()
+    tiles = page.locator(".jp-LauncherCard")
+    expect(tiles.filter(has_text="Review page (new tab)")).to_be_visible()
+    expect(tiles.filter(has_text="Explore a synthetic twin")).to_have_count(0)
     accessible(page, SIDE)
     picture(page, "queue")
     with bo.context.expect_page() as found:

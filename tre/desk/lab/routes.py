@@ -62,6 +62,8 @@ class Asked(APIHandler):
     @web.authenticated
     @authorized
     async def get(self, **parts: str) -> None:
+        # The page looks by itself, again and again: that is no sign of somebody at work, for whom a Hub would keep the server.
+        self._track_activity = False
         await self._answer("GET", parts)
 
     @web.authenticated

@@ -86,7 +86,7 @@ function activate(app, lab, tracker, { palette, registry, launcher, status, tran
 
   const all = ['run-in-secure-area', 'show-what-would-leave', 'open-twin', 'open-released', 'show-jobs', 'show-datasets', 'show-budget', 'open-review'];
   for (const command of all) palette?.addItem({ command: `tre:${command}`, category: trans.__('Secure area') });
-  ['open-twin', 'show-jobs', 'open-review'].forEach((name, rank) => launcher?.add({ command: `tre:${name}`, category: trans.__('Secure area'), rank }));
+  if (launcher) tiles(launcher, gateway, trans, role);
   if (status) bottom(status, lab, gateway, trans, commands);
   notify(lab, gateway, running, trans, commands, () => set);
   gateway.listeners.add(() => all.forEach(c => commands.notifyCommandChanged(`tre:${c}`)));
@@ -99,6 +99,20 @@ function activate(app, lab, tracker, { palette, registry, launcher, status, tran
   registry?.load(ID).then(settings => { read(settings); settings.changed.connect(read); }).catch(error => console.warn('tre: no settings', error));
   // Nothing of ours while JupyterLab starts.
   app.restored.then(() => gateway.follow());
+}
+
+// In the launcher: what a researcher begins with, until it is known that the person is an output checker or an admin.
+function tiles(launcher, gateway, trans, role) {
+  const add = (name, rank) => launcher.add({ command: `tre:${name}`, category: trans.__('Secure area'), rank });
+  const first = [add('open-twin', 0), add('show-jobs', 1)];
+  gateway.listeners.add(function known() {
+    if (!role()) return;
+    gateway.listeners.delete(known);
+    if (role() === 'researcher') return;
+    first.forEach(tile => tile.dispose());
+    add('open-review', 0);
+    if (role() === 'admin') add('show-budget', 1);
+  });
 }
 
 // What is left of the project's budget, in the status bar.

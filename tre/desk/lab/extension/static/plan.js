@@ -19,7 +19,7 @@ export function plan(view, trans) {
 // Why something would be returned, as the rules see it on the twin.
 export function returned(p, trans) {
   const found = p.outputs.flatMap(o => o.findings.map(f => [o, f]));
-  if (!p.outputs.length) return el('p', {}, trans.__('No output without noise: there is nothing that output checkers would return for its cells.'));
+  if (!p.outputs.length) return el('p', {}, trans.__('No output without noise: there is nothing that a rule could object to.'));
   if (!found.length) return el('p', {}, trans.__('No rule found anything on the twin. What needs eyes is for the output checkers.'));
   return el('div', {}, el('p', { class: p.returned.length ? 'tre-fail' : '' }, p.returned.length
       ? trans.__('Would be returned: %1.', p.returned.join(', '))

@@ -59,7 +59,7 @@ export class Running {
     let stopped = false, job;
     const ended = waits.launch().then(() => { stopped = true; }, () => { stopped = true; });
     try {
-      job = (await gateway.post('rehearsals', { path, project })).id;
+      job = (await gateway.post('rehearsals', { path: this.app.serviceManager.contents.localPath(path), project })).id;
       this.busy.add(job);
       const view = await gateway.until(job, v => { said.textContent = v.sentence; return v.stage !== 'rehearsing'; }, () => stopped);
       if (stopped) {
@@ -68,6 +68,9 @@ export class Running {
         return undefined;
       }
       return view;
+    } catch (refused) {
+      this.busy.delete(job);
+      throw refused;
     } finally {
       if (!stopped) waits.reject();
       await ended;
