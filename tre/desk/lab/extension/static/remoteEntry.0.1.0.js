@@ -2,6 +2,7 @@
 // to index.js, and is gone from the way afterwards. There is no build step: these files are what runs.
 (() => {
   const here = new URL('.', document.currentScript.src);
+  const index = import(new URL('index.js', here).href);
   let shared = {};
 
   // One of JupyterLab's own modules, the very copy that JupyterLab uses; undefined where this one has none.
@@ -19,7 +20,7 @@
       document.head.append(link);
       return () => ({});
     }
-    const { plugin } = await import(new URL('index.js', here).href);
+    const { plugin } = await index;
     const found = await plugin(own);
     return () => ({ __esModule: true, default: found });
   }
