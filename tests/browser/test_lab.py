@@ -250,6 +250,27 @@ def test_the_shortcut_and_the_menus_point_at_the_same_commands(labs, tab):
     page.locator(DIALOG).wait_for(state="detached")
 
 
+def test_what_does_not_fit_cannot_be_confirmed_and_a_notebook_that_fails_says_why(area, labs, tab):
+    page = (ada := tab("ada")).page
+    before, dialog = area.ledger(), page.locator(DIALOG)
+    dear = 'import tre\ntre.dataset("toy").release("dear", epsilon=9, n=tre.count())'
+    for name, source, said in (
+        ("dear", dear, "That is more than is left: it cannot be confirmed"),
+        ("broken", "raise ValueError('<b>oops</b>')", "ValueError: <b>oops</b>"),
+    ):
+        (labs("ada").files / f"{name}.ipynb").write_text(notebook(source))
+        ada.run("docmanager:open", path=f"{name}.ipynb")
+        page.locator(f"{NOW} h2").filter(has_text=name).wait_for(state="attached")
+        ada.run("tre:run-in-secure-area")
+        expect(dialog).to_contain_text(said)
+        expect(dialog.locator("button")).to_have_count(1)
+        accessible(page, ".jp-Dialog-content")
+        dialog.locator("button").click()
+        dialog.wait_for(state="detached")
+    expect(page.locator(f"{SIDE}")).not_to_contain_text("dear.ipynb")  # it was taken back
+    assert area.ledger() == before
+
+
 def test_a_checker_sees_what_waits_and_decides_on_the_gateways_own_page(area, tab):
     view = area.confirm(area.submit(notebook(SMALL.format("By age"))))
     page = (bo := tab("bo")).page
