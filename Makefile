@@ -15,7 +15,7 @@ TESTS := $(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-$(READY): requirements.lock pyproject.toml scripts/setup.sh
+$(READY): requirements.lock pyproject.toml setup.py scripts/setup.sh
 	@scripts/setup.sh $(VENV)
 
 demo: $(READY) ## the whole journey on real data, headless
@@ -23,6 +23,8 @@ demo: $(READY) ## the whole journey on real data, headless
 
 lab: $(READY) ## JupyterLab for the demonstration's researcher
 	@test -f .demo/tokens.json || $(PY) -m tre.demo
+	@# The files of JupyterLab's extension are copied when the package is installed: again, in case they have changed.
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --reinstall --no-cache -e .
 	@$(PY) -m tre.demo --lab
 
 check: $(READY) ## format, lint, types, contracts and the fast tests: under two minutes

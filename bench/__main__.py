@@ -24,6 +24,7 @@ from bench import (
     estimates,
     intervals,
     jobs,
+    lab,
     ledger,
     proof,
     quality,
@@ -43,6 +44,7 @@ SUBJECTS: dict[str, Callable[..., list[Comparison]]] = {
     "cost": cost.run,
     "blocks": blocks.run,
     "slurm": blocks_slurm.run,
+    "lab": lab.run,
 }
 OTHERS: dict[str, Callable[..., None]] = {
     "accuracy": accuracy.run,

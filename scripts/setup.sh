@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment from requirements.lock, and installs bubblewrap where it may. Safe to run again.
-#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, Chromium, Slurm, frictionless and a JupyterHub, where it may;
+#     scripts/setup.sh VENV          scripts/setup.sh --for-tests: PostgreSQL, Chromium, Slurm, frictionless, a JupyterHub and an older
+#                                    JupyterLab, where it may;
 #                                    without one its tests skip and say so
 set -euo pipefail
 venv=$1
@@ -34,6 +35,9 @@ if [ "$venv" = --for-tests ]; then
     # The Hub whose tokens the gateway takes; its proxy is one in Python.
     "${VENV:-.venv}/bin/python" -c 'from bench import peers; peers.environment("jupyterhub")' ||
         echo "JupyterHub cannot be installed, its test will be skipped" >&2
+    # The oldest JupyterLab that the extension is to work in.
+    "${VENV:-.venv}/bin/python" -c 'from bench import peers; peers.environment("jupyterlab_oldest")' ||
+        echo "the oldest JupyterLab cannot be installed, its tests will be skipped" >&2
     exit 0
 fi
 

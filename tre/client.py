@@ -92,6 +92,10 @@ class Client:
     def budget(self, project: str) -> list[Balance]:
         return TypeAdapter(list[Balance]).validate_python(self._json("GET", f"/v1/projects/{_part(project)}/budget"))
 
+    def budgets(self) -> list[Balance]:
+        """For admins: all there are."""
+        return TypeAdapter(list[Balance]).validate_python(self._json("GET", "/v1/budgets"))
+
     def releases(self) -> list[ReleaseInfo]:
         return TypeAdapter(list[ReleaseInfo]).validate_python(self._json("GET", "/v1/releases"))
 

@@ -338,9 +338,10 @@ class Progress(Closed):
 
 
 class JobView(Closed):
-    """`run` is how a run on real rows ended, where the policy's rule lets that be told."""
+    """`run` is how a run on real rows ended, where the policy's rule lets that be told; `name`, the notebook's at the desk."""
 
     id: str
+    name: str | None = None
     project: str
     person: str
     stage: Stage

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tre.errors import Conflict, RequestError
+from tre.errors import Conflict
 
 INJECTED = "injected-parameters"
 
@@ -63,7 +63,11 @@ def _released(notebook: Any, project: str | None, confirm: bool | None) -> None:
     made = notebook.metadata.get("papermill", {})
     name = Path(str(made.get("input_path") or "notebook.ipynb")).name
     sent = sending.submission(
-        _original(notebook), name, project or _project(client), dict(made.get("parameters", {})), strip=True
+        _original(notebook),
+        name,
+        sending.project(client, project or os.environ.get("TRE_PROJECT")),
+        dict(made.get("parameters", {})),
+        strip=True,
     )
     view = sending.rehearsed(client, sent, show)
     if not _confirmed(confirm):
@@ -82,20 +86,6 @@ def _original(notebook: Any) -> bytes:
     """As it was before papermill put its parameters in: the secure area puts them in itself."""
     cells = [c for c in notebook.cells if INJECTED not in c.metadata.get("tags", [])]
     return json.dumps({**notebook, "cells": cells}).encode()
-
-
-def _project(client: Any) -> str:
-    named = os.environ.get("TRE_PROJECT")
-    if named:
-        return named
-    projects = client.me().projects
-    if len(projects) != 1:
-        raise RequestError(
-            "project_missing",
-            f"For which project? Yours: {', '.join(projects) or 'none'}.",
-            "Set TRE_PROJECT, or pass project= to papermill.execute_notebook.",
-        )
-    return str(projects[0])
 
 
 def _confirmed(said: bool | None) -> bool:

@@ -48,6 +48,20 @@ def submission(
         raise NotFound("project_unknown", "That is no project's name.", "Yours are in: tre login, tre budget") from None
 
 
+def project(client: Any, named: str | None) -> str:
+    """The project that was named, or the person's only one. Raises RequestError: project_missing."""
+    if named:
+        return named
+    projects = client.me().projects
+    if len(projects) != 1:
+        raise RequestError(
+            "project_missing",
+            f"For which project? Yours: {', '.join(projects) or 'none'}.",
+            "Set TRE_PROJECT, or pass project= to papermill.execute_notebook.",
+        )
+    return str(projects[0])
+
+
 def _value(text: str) -> Any:
     """As papermill does: numbers, booleans and None are recognised, everything else is text."""
     try:

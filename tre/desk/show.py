@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tre.messages import Failure, JobView, OutputKind, Plan, ReviewInfo, ReviewOutput, Stage
 from tre.rules.accounting import delta_of
-from tre.rules.balances import Balance
+from tre.rules.balances import Balance, Cost
 from tre.rules.changes import Changes
 from tre.rules.disclosure.finding import Finding, Verdict, worst
 from tre.rules.text import visible
@@ -61,7 +61,7 @@ def plan(console: Console, view: JobView) -> None:
             table(
                 "Statistics, with noise",
                 ("release", "dataset", "asks for", "epsilon", "expected error (95 %)"),
-                _requests(view.plan),
+                requests(view.plan),
             )
         )
     _blocks(console, view.plan)
@@ -78,17 +78,29 @@ def plan(console: Console, view: JobView) -> None:
         console.print(f"[yellow]Note:[/yellow] {escape(hint)}.")
     for c in view.costs:
         verdict = "" if c.affordable else "  [bold red]— more than is left[/bold red]"
-        keys = f" and delta {c.keys_delta:g} for keys found in the data" if c.keys_delta else ""
-        console.print(
-            f"Cost for {escape(c.population)}: epsilon {c.epsilon:.4g} (delta {c.delta:g}){keys}; left before it: {c.left_epsilon:.4g}{verdict}"
-        )
-        if c.affordable and c.share_of_left is not None and c.fits_times is not None:
-            console.print(
-                f"That is {c.share_of_left:.1%} of what is left; {c.fits_times} plans of this price would fit."
-            )
-    who = "no people: the policy lets it out automatically" if view.plan.automatic else "two output checkers decide"
-    run = "; your notebook will also be run on the real rows, in the sandbox" if view.plan.run else ""
-    console.print(f"Then: {who}{run}.\n")
+        first, *more = cost(c)
+        console.print(f"{escape(first)}{verdict}")
+        for said in more:
+            console.print(escape(said))
+    console.print(f"{then(view.plan)}\n")
+
+
+def cost(c: Cost) -> list[str]:
+    """What a plan costs one population, beside what is left: sentences."""
+    keys = f" and delta {c.keys_delta:g} for keys found in the data" if c.keys_delta else ""
+    said = [
+        f"Cost for {c.population}: epsilon {c.epsilon:.4g} (delta {c.delta:g}){keys}; left before it: {c.left_epsilon:.4g}"
+    ]
+    if c.affordable and c.share_of_left is not None and c.fits_times is not None:
+        said.append(f"That is {c.share_of_left:.1%} of what is left; {c.fits_times} plans of this price would fit.")
+    return said
+
+
+def then(found: Plan) -> str:
+    """Who lets it out, and what is run for it."""
+    who = "no people: the policy lets it out automatically" if found.automatic else "two output checkers decide"
+    run = "; your notebook will also be run on the real rows, in the sandbox" if found.run else ""
+    return f"Then: {who}{run}."
 
 
 def findings(console: Console, name: str, found: Sequence[Finding]) -> None:
@@ -104,9 +116,14 @@ def findings(console: Console, name: str, found: Sequence[Finding]) -> None:
             console.print(f"      {m.kind.value}: {escape(m.call)}{price}")
 
 
+def failing(plan: Plan) -> list[str]:
+    """The outputs that a rule fails on the twin."""
+    return [o.name for o in plan.outputs if worst(o.findings) is Verdict.FAIL]
+
+
 def returned(console: Console, plan: Plan) -> list[str]:
     """For `--check`: the outputs that would be sent back, and why. Returns their names."""
-    names = [o.name for o in plan.outputs if worst(o.findings) is Verdict.FAIL]
+    names = failing(plan)
     if names:
         console.print(f"[bold red]Would be returned:[/bold red] {escape(', '.join(names))}. The reasons are above.")
     else:
@@ -114,7 +131,8 @@ def returned(console: Console, plan: Plan) -> list[str]:
     return names
 
 
-def _requests(found: Plan) -> list[tuple[str, ...]]:
+def requests(found: Plan) -> list[tuple[str, ...]]:
+    """Of each statistic with noise: name, dataset, what it asks for, epsilon, the error to expect."""
     rows: list[tuple[str, ...]] = []
     for r in found.requests:
         errors = ", ".join(f"{k} ± {v:.4g}" if v is not None else f"{k}: drowned" for k, v in r.expected_error.items())
@@ -124,14 +142,12 @@ def _requests(found: Plan) -> list[tuple[str, ...]]:
     return rows
 
 
-def _blocks(console: Console, found: Plan) -> None:
-    """The estimates over blocks, and how they are made."""
-    if found.blocks is None:
-        return
-    rows = []
+def estimates(found: Plan) -> list[tuple[str, ...]]:
+    """Of each estimate over blocks: name, how, numbers, epsilon, blocks needed, the error to expect, interval."""
+    rows: list[tuple[str, ...]] = []
     for e in found.estimates:
         cost = "0 (released before)" if e.replayed else f"{e.estimate.epsilon:g}"
-        noise = "" if e.ranks is None else f"{e.ranks:.3g} of {found.blocks.blocks} ranks"
+        noise = "" if e.ranks is None or found.blocks is None else f"{e.ranks:.3g} of {found.blocks.blocks} ranks"
         noise = noise if e.error is None else f"± {e.error:.4g}"
         if e.expected:
             noise = ", ".join(f"± {x:.3g}" for x in e.expected[:5]) + (", …" if len(e.expected) > 5 else "")
@@ -139,8 +155,15 @@ def _blocks(console: Console, found: Plan) -> None:
         low, high = e.estimate.bounds
         how = f"{e.estimate.aggregator.value}, {low:g} to {high:g}, default {e.estimate.default:g}"
         rows.append((e.name, how, str(e.estimate.size), cost, str(e.least_blocks), noise, e.interval))
+    return rows
+
+
+def _blocks(console: Console, found: Plan) -> None:
+    """The estimates over blocks, and how they are made."""
+    if found.blocks is None:
+        return
     columns = ("estimate", "how", "numbers", "epsilon", "blocks needed", "expected error (95 %)", "interval")
-    console.print(table("Estimates over blocks, with noise", columns, rows))
+    console.print(table("Estimates over blocks, with noise", columns, estimates(found)))
     b = found.blocks
     console.print(
         f"{b.blocks} blocks of people of {escape(b.population)} ({escape(', '.join(b.datasets))}), {b.seconds} seconds and "
@@ -273,7 +296,7 @@ def review(console: Console, info: ReviewInfo, contents: Mapping[str, bytes] | N
             table(
                 "Statistics (computed only after approval)",
                 ("release", "dataset", "asks for", "epsilon", "expected error"),
-                _requests(info.plan),
+                requests(info.plan),
             )
         )
     for r in info.plan.requests:

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 import tre
 from tre.errors import NotAllowed, NotebookError, TreError
 from tre.gateway.callers import Callers
-from tre.gateway.pages import routes
+from tre.gateway.pages import budgets, routes
 from tre.gateway.pages.sessions import Sessions
 from tre.messages import (
     Confirmation,
@@ -194,6 +194,12 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
     @app.get("/v1/projects/{project}/budget")
     def budget(who: Person, project: str) -> list[Balance]:
         return services.budget(who, project)
+
+    @app.get("/v1/budgets")
+    def every_budget(who: Person) -> list[Balance]:
+        """For admins: every population's budget, its projects' allowances, this year's caps."""
+        services.need_admin(who)
+        return [balance for population in services.budgets() for balance in budgets.balances(population)]
 
     @app.get("/v1/releases")
     def releases(who: Person) -> list[ReleaseInfo]:

@@ -358,7 +358,7 @@ class Services:
         times = block_store.schedule_of(connection, row.id)
         decided = stage in (Stage.RELEASED, Stage.RETURNED, Stage.REJECTED, Stage.REVOKED)
         return JobView(
-            id=row.id, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
+            id=row.id, name=row.name, project=row.project, person=row.person, stage=stage, submitted=row.submitted_at,
             progress=runner.progress(self.context.area.folder("jobs"), row) if stage is Stage.REHEARSING else None,
             updated=ticks.stamp(since), plan=plan, plan_digest=row.plan_digest, costs=costs,
             failure=Failure.model_validate_json(row.failure) if row.failure and not short else None,

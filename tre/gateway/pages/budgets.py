@@ -13,6 +13,7 @@ from typing import Any
 
 from tre.errors import RequestError
 from tre.rules.accounting import epsilon_of, rho_of
+from tre.rules.balances import Balance
 from tre.rules.forecast import SPAN_DAYS, Charged, Point, left_over, what_if
 from tre.rules.ledger import COUNTS, rounded_down
 
@@ -33,6 +34,11 @@ class Line:
 def accounts(population: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The population's budget, its projects' allowances, and this year's caps."""
     return [population, *population["projects"], *population["this_year"]]
+
+
+def balances(population: Mapping[str, Any]) -> list[Balance]:
+    """The same, without what was over time."""
+    return [Balance.model_validate({k: a[k] for k in Balance.model_fields}) for a in accounts(population)]
 
 
 def lines(population: Mapping[str, Any]) -> list[Line]:
