@@ -90,7 +90,7 @@ def test_a_magic_is_the_command(shell, area, tmp_path, monkeypatch, capsys):
     shell.run_line_magic("tre", "datasets")
     assert "Toy visits" in capsys.readouterr().out
     shell.run_line_magic("tre", "status --json")
-    assert json.loads(capsys.readouterr().out)
+    assert isinstance(json.loads(capsys.readouterr().out), list)
     with pytest.raises(UsageError, match=r"No such command|no such command"):
         shell.run_line_magic("tre", "nonsense")
 
