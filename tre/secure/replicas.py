@@ -45,9 +45,12 @@ class Replicas:
             policies = policy_files.current(connection)
             version = self._allowed(connection, policies, name, person, reason)
         dataset, seed, replica = policies.datasets[name], secrets.randbelow(2**31), f"rep-{secrets.token_hex(4)}"
-        frame, evidence = twin_replica.make(self.registry.rows(name, version), dataset.table, dataset.twin, seed=seed)
+        frame, evidence = twin_replica.make(
+            self.registry.rows(name, version), dataset.table, dataset.twin, seed=seed,
+            scratch=self.context.area.folder("scratch"),
+        )  # fmt: skip
         label = Label(
-            dataset=name, tier=TIER, made=self.context.now()[:10], generator=twin_replica.GENERATOR, seed=seed,
+            dataset=name, tier=TIER, made=self.context.now()[:10], generator=twin_replica.GENERATOR, seed=None,
             epsilon=None, delta=None, rho_units=0, learnt=twin_replica.LEARNT, version=version,
         )  # fmt: skip
         sha256, at = write(frame, dataset.table, label, self._file(name, replica)), self.context.now()
