@@ -17,6 +17,7 @@ from tre.rules.canonical import digest_bytes
 from tre.rules.policy import Role
 from tre.rules.replica import Choice, ReplicaState, ReplicaVote, state
 from tre.rules.twin import Tier, TwinPolicy, problems
+from tre.secure import audit
 from tre.secure.cli import cli as admin
 from tre.secure.database import tables
 from tre.secure.services import create, restore
@@ -283,6 +284,19 @@ def test_none_is_made_without_an_admin_a_reason_and_a_dataset(area, name, person
     services, _ = area
     with pytest.raises((NotAllowed, PolicyError), match=code):
         services.replicas.propose(name, person=person, reason=reason)
+
+
+def test_what_could_not_be_recorded_leaves_no_file(area, replica, monkeypatch):
+    services, _ = area
+    before = sorted(services.context.area.folder("data").rglob("*"))
+
+    def fails(*_, **__):
+        raise OSError("no room")
+
+    monkeypatch.setattr(audit, "record", fails)
+    with pytest.raises(OSError, match="no room"):
+        services.replicas.propose("toy", person="dee", reason=REASON)
+    assert sorted(services.context.area.folder("data").rglob("*")) == before
 
 
 def test_none_is_made_unless_the_policy_allows_it(tmp_path):

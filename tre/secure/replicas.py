@@ -57,16 +57,21 @@ class Replicas:
             dataset=name, tier=TIER, made=self.context.now()[:10], generator=twin_replica.GENERATOR, seed=None,
             epsilon=None, delta=None, rho_units=0, learnt=twin_replica.LEARNT, version=version,
         )  # fmt: skip
-        sha256, at = write(frame, dataset.table, label, self._file(name, replica)), self.context.now()
-        with self.context.database.write() as connection:
-            connection.execute(
-                t.insert().values(
-                    id=replica, dataset=name, version=version, rows=len(frame), sha256=sha256, person=person, made_at=at,
-                    label=json.dumps(vars(label)), evidence=evidence.model_dump_json(), reason=reason,
-                )
-            )  # fmt: skip
-            detail = {"dataset": name, "sha256": sha256}
-            audit.record(connection, at=at, person=person, event="replica.proposed", subject=replica, detail=detail)
+        file = self._file(name, replica)
+        try:
+            sha256, at = write(frame, dataset.table, label, file), self.context.now()
+            with self.context.database.write() as connection:
+                connection.execute(
+                    t.insert().values(
+                        id=replica, dataset=name, version=version, rows=len(frame), sha256=sha256, person=person, made_at=at,
+                        label=json.dumps(vars(label)), evidence=evidence.model_dump_json(), reason=reason,
+                    )
+                )  # fmt: skip
+                detail = {"dataset": name, "sha256": sha256}
+                audit.record(connection, at=at, person=person, event="replica.proposed", subject=replica, detail=detail)
+        except BaseException:  # nobody would know of the file, and no backup should keep it
+            file.unlink(missing_ok=True)
+            raise
         return {"replica": replica, "dataset": name, "state": ReplicaState.IN_REVIEW.value}
 
     def _allowed(self, connection: sa.Connection, policies: Policies, name: str, person: str, reason: str) -> str:
