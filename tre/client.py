@@ -24,7 +24,7 @@ from tre.messages import (
 from tre.rules.balances import Balance
 from tre.rules.lifecycle import Release
 from tre.rules.notices import Notice, Seen
-from tre.rules.replica import ReplicaInfo, ReplicaVote
+from tre.rules.replica import ReplicaInfo, ReplicaVote, ReplicaWaiting
 from tre.rules.voting import Exceptional, Reason, Remark
 
 _BY_STATUS = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Conflict, 422: RequestError}
@@ -123,8 +123,8 @@ class Client:
     def remark(self, release: str, said: Remark) -> None:
         self._call("POST", f"/v1/reviews/{_part(release)}/remarks", said.model_dump(mode="json"))
 
-    def replicas(self) -> list[ReplicaInfo]:
-        return TypeAdapter(list[ReplicaInfo]).validate_python(self._json("GET", "/v1/replicas"))
+    def replicas(self) -> list[ReplicaWaiting]:
+        return TypeAdapter(list[ReplicaWaiting]).validate_python(self._json("GET", "/v1/replicas"))
 
     def replica(self, replica: str) -> ReplicaInfo:
         return ReplicaInfo.model_validate(self._json("GET", f"/v1/replicas/{_part(replica)}"))

@@ -56,7 +56,9 @@ c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server",
 # With it, `tre` in a notebook knows its gateway; the token is the server's own.
 c.Spawner.environment = {"TRE_URL": GATEWAY}
 
-# (*) Signing in by OpenID Connect (package oauthenticator). Names are those above, and in people.yaml as `hub`.
+# (*) Signing in by OpenID Connect (package oauthenticator). Names are those above, and in people.yaml as `hub`: the claim must
+# be one that nobody can change for themselves, and that is never given to another person later. Many providers let people
+# choose `preferred_username`; if yours does, take "sub".
 c.JupyterHub.authenticator_class = "generic-oauth"
 c.GenericOAuthenticator.client_id = os.environ.get("OIDC_CLIENT", "")
 c.GenericOAuthenticator.client_secret = os.environ.get("OIDC_SECRET", "")

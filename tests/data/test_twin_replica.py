@@ -9,7 +9,7 @@ from tre.rules.twin import TwinPolicy
 from tre.secure.data import twin_replica, twin_sdv
 from tre.secure.data.twin_structural import sample_structural
 
-from .test_twin_relations import CONSTANT, RELATED, hie
+from .test_twin_relations import CONSTANT, RELATED, ROOT, hie
 from .test_twins import SCHEMAS, fits, ingested
 
 
@@ -25,7 +25,7 @@ def people():
 @pytest.mark.slow
 def test_people_of_a_panel_are_whole_and_what_belongs_together_still_does(tmp_path):
     schema, real = SCHEMAS["hie"], hie(tmp_path)
-    rows, evidence = twin_replica.make(real, schema, TwinPolicy(constant=CONSTANT), seed=1)
+    rows, evidence = twin_replica.make(real, schema, TwinPolicy(constant=CONSTANT), seed=1, scratch=tmp_path)
     rows, truth = fits(rows, schema, tmp_path), pd.read_parquet(real)
     assert not rows.duplicated(["person", "year"]).any()
     assert (rows.groupby("person")[list(CONSTANT)].nunique(dropna=False) == 1).all(axis=None)
@@ -38,7 +38,7 @@ def test_people_of_a_panel_are_whole_and_what_belongs_together_still_does(tmp_pa
 def test_no_number_of_the_data_is_carried_over_though_the_range_is_the_declared_one(tmp_path):
     schema = SCHEMAS["everything"]
     made = sample_structural(schema, rows=400, seed=1)
-    rows, _ = twin_replica.make(ingested(made, schema, tmp_path), schema, TwinPolicy(), seed=2)
+    rows, _ = twin_replica.make(ingested(made, schema, tmp_path), schema, TwinPolicy(), seed=2, scratch=tmp_path)
     fits(rows, schema, tmp_path)
     numbers = [f.name for f in schema.fields if f.type.value == "number" and f.categories is None and not f.step]
     assert numbers
@@ -49,13 +49,33 @@ def test_no_number_of_the_data_is_carried_over_though_the_range_is_the_declared_
 @pytest.mark.slow
 def test_a_copy_of_the_data_would_be_found(tmp_path, people, monkeypatch):
     real = ingested(people, RELATED, tmp_path)
-    _, honest = twin_replica.make(real, RELATED, TwinPolicy(), seed=1)
+    _, honest = twin_replica.make(real, RELATED, TwinPolicy(), seed=1, scratch=tmp_path)
     monkeypatch.setattr(
         twin_replica, "copula", lambda table, *_, rows, **__: table.sample(rows, replace=True, ignore_index=True)
     )
-    _, copied = twin_replica.make(real, RELATED, TwinPolicy(), seed=1)
+    _, copied = twin_replica.make(real, RELATED, TwinPolicy(), seed=1, scratch=tmp_path)
     assert copied.repeated == 1
     assert honest.repeated <= copied.repeated
+
+
+def test_a_copy_of_a_panel_is_found_though_not_everybody_is_there_in_every_year(tmp_path, monkeypatch):
+    schema, all_of_them = SCHEMAS["hie"], pd.read_parquet(ROOT / "tre/demo/hie.parquet")
+    few = all_of_them[all_of_them["person"].isin(all_of_them["person"].unique()[:300])]
+    assert (few.groupby("person").size() < few["year"].nunique()).any()
+    monkeypatch.setattr(twin_replica, "copula", lambda table, *_, **__: table)
+    real = ingested(few, schema, tmp_path)
+    _, evidence = twin_replica.make(real, schema, TwinPolicy(constant=CONSTANT), seed=1, scratch=tmp_path)
+    assert evidence.repeated == 1
+    assert evidence.distance == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.parquet", "real.parquet"]
+
+
+@pytest.mark.slow
+def test_whoever_does_not_know_the_seed_does_not_know_what_sdv_drew(people):
+    table = people[["a", "b"]].astype(float)
+    once, again, other = (twin_sdv.copula(table, dict.fromkeys("ab", "numerical"), rows=50, seed=s) for s in (1, 1, 2))
+    pd.testing.assert_frame_equal(once, again)
+    assert not once.equals(other)
 
 
 def test_the_attack_tells_those_who_were_copied_from_others(monkeypatch):
@@ -74,7 +94,7 @@ def test_an_attack_on_a_model_that_learnt_nothing_of_anyone_finds_nothing():
 
 def test_few_people_get_no_replica(tmp_path, people):
     with pytest.raises(PolicyError) as caught:
-        twin_replica.make(ingested(people[:90], RELATED, tmp_path), RELATED, TwinPolicy(), seed=1)
+        twin_replica.make(ingested(people[:90], RELATED, tmp_path), RELATED, TwinPolicy(), seed=1, scratch=tmp_path)
     assert caught.value.code == "replica_impossible"
 
 

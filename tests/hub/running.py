@@ -32,10 +32,10 @@ c.SharedPasswordAuthenticator.user_password = {password!r}
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = {homes!r} + "/{{username}}"
 c.Spawner.environment |= {{"JUPYTER_PATH": {kernels!r}}}
-if {careless!r}:  # what a Hub's admin may one day set up: this server's token has its person's whole scope
+if {careless!r}:  # what a Hub's admin may one day set up: this server's token is one for deciding, and says of no server
     shipped = c.Spawner.server_token_scopes
     c.Spawner.server_token_scopes = lambda spawner: (
-        [*shipped, "custom:tre:outputs:review"] if spawner.user.name == {careless!r} else shipped
+        ["access:services!service=tre-gateway", "custom:tre:outputs:review"] if spawner.user.name == {careless!r} else shipped
     )
 c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
@@ -135,11 +135,13 @@ class JupyterHub:
             browser.post("/hub/login", data=form, params={"next": "/hub/home"}).raise_for_status()
             yield browser
 
-    def own_token(self, name):
-        """Made on the page of tokens."""
+    def own_token(self, name, *scopes):
+        """Made on the page of tokens; without scopes it can do all that its person can."""
         with self.browser(name) as browser:
             made = browser.post(
-                f"/hub/api/users/{name}/tokens", json={"note": "tests"}, headers={"x-xsrftoken": _mark(browser)}
+                f"/hub/api/users/{name}/tokens",
+                json={"note": "tests"} | ({"scopes": scopes} if scopes else {}),
+                headers={"x-xsrftoken": _mark(browser)},
             )
             return made.raise_for_status().json()["token"]
 

@@ -74,6 +74,10 @@ def test_people_sign_in_to_the_pages_by_the_hub(both, person, first):
         assert (page.url.path == "/review/sign-in") if first is None else (first in page.text), page.text
 
 
+OURS = "access:services!service=tre-gateway"
+SCOPES = {"ada": "jobs:submit", "bo": "outputs:review", "cy": "outputs:review", "dee": "budget:set"}
+
+
 def asked(area, token, release):
     """The statuses of: submitting, seeing what waits, deciding, revoking as an admin, signing in where people decide."""
     with httpx.Client(base_url=area.url, headers={"authorization": f"Bearer {token}"}, trust_env=False) as http:
@@ -95,10 +99,11 @@ def waits(area, release):
 
 def test_the_matrix_of_roles_holds_also_for_tokens_that_kernels_find(both):
     area, hub = both
-    own = {person: hub.own_token(name) for person, name in NAMES.items()}
+    wide = {person: hub.own_token(name) for person, name in NAMES.items()}
+    own = {person: hub.own_token(NAMES[person], OURS, f"custom:tre:{scope}") for person, scope in SCOPES.items()}
     spare = hub.own_token(NAMES["ada"])
-    hub.servers({NAMES[p]: own[p] for p in NAMES})
-    found = {p: json.loads(hub.kernel(NAMES[p], own[p], FOUND)) for p in NAMES}
+    hub.servers({NAMES[p]: wide[p] for p in NAMES})
+    found = {p: json.loads(hub.kernel(NAMES[p], wide[p], FOUND)) for p in NAMES}
     assert {p: (f["me"], f["more"]) for p, f in found.items()} == {
         "ada": ("ada", 403), "bo": ("hub_scope_missing", 403), "dee": ("hub_scope_missing", 403),
         "cy": ("hub_token_of_a_server", 403),  # the Hub would let it decide
@@ -114,6 +119,9 @@ def test_the_matrix_of_roles_holds_also_for_tokens_that_kernels_find(both):
     assert asked(area, found["dee"]["token"], release) == forbidden
     assert asked(area, found["cy"]["token"], release) == forbidden
     assert asked(area, found["ada"]["token"], release) == (201, 403, 403, 401, None)
+    # Nor does one of a person's own that could be a server's.
+    assert asked(area, wide["bo"], release) == asked(area, wide["dee"], release) == forbidden
+    assert asked(area, wide["ada"], release) == (201, 403, 403, 401, None)
     assert asked(area, own["ada"], release) == (201, 403, 403, 401, None)
     assert asked(area, own["dee"], release) == (403, 403, 403, 303, "/review/budgets")
     assert asked(area, own["bo"], release) == (403, 200, 200, 303, "queue")
@@ -128,4 +136,8 @@ def test_the_matrix_of_roles_holds_also_for_tokens_that_kernels_find(both):
     assert (answer.status_code, answer.json()["code"]) == (503, "hub_unreachable")
     assert area.client("ada").me().person == "ada"  # a token of ours needs no Hub
     said = area.log()
-    assert not [token for token in (*own.values(), spare, *(f["token"] for f in found.values())) if token in said]
+    assert not [
+        token
+        for token in (*own.values(), *wide.values(), spare, *(f["token"] for f in found.values()))
+        if token in said
+    ]

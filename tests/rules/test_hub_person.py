@@ -12,7 +12,9 @@ OURS = "access:services!service=tre-gateway"
 SUBMIT, REVIEW, READ = "custom:tre:jobs:submit", "custom:tre:outputs:review", "custom:tre:outputs:read"
 BUDGET, AUDIT = "custom:tre:budget:set", "custom:tre:audit:read"
 # As a Hub tells them: of a token that a person made, and of a single-user server's own.
-MADE, SERVER = {"access:servers!user=x", "tokens!user=x"}, {"access:servers!server=x/", "users:activity!user=x"}
+# WIDE: of one that a person made without saying what for, or of a careless Hub's server ("inherit").
+MADE, SERVER = {"read:users:name!user=x"}, {"access:servers!server=x/", "users:activity!user=x"}
+WIDE = {"access:servers!user=x", "tokens!user=x", "users:activity!user=x"}
 
 
 def files(folder, hub="https://hub.example.org/hub/api", **people):
@@ -35,6 +37,10 @@ def area(tmp_path_factory):
         ("Bo", {OURS, READ}, False, "bo"),
         ("Bo", {OURS, READ}, True, "hub_scope_reads"),
         ("Bo", {OURS, REVIEW, READ, *SERVER}, False, "hub_token_of_a_server"),
+        ("Bo", {OURS, REVIEW, READ, "users:activity!user=x"}, False, "hub_token_of_a_server"),
+        ("Bo", {OURS, REVIEW, READ, "users:activity"}, False, "hub_token_of_a_server"),
+        ("Bo", {OURS, REVIEW, READ, *WIDE}, True, "hub_token_of_a_server"),
+        ("Ada", {OURS, SUBMIT, *WIDE}, True, "ada"),
         ("Bo", {OURS, *SERVER}, False, "hub_scope_missing"),
         ("Bo", {OURS, SUBMIT, *SERVER}, True, "hub_role_differs"),
         ("Bo", {OURS, SUBMIT, REVIEW, READ}, True, "hub_roles_incompatible"),

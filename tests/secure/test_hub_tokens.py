@@ -2,19 +2,22 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from tests.journey.conftest import policies, write_policies
 from tests.secure.test_executed import Case
 from tests.secure.test_review_pages import Checker, Http
 from tre.errors import NotAllowed, Unreachable
 from tre.gateway.app import create_app
-from tre.gateway.hub import MOST, SECONDS, HubTokens
+from tre.gateway.hub import AT_ONCE, LONGEST, MOST, MOST_BYTES, SECONDS, HubTokens
 from tre.secure.services import create
+from tre.secure.settings import HubSignIn
 
 OURS = "access:services!service=tre-gateway"
 BO = {"kind": "user", "name": "Bo", "scopes": [OURS, "custom:tre:outputs:review", "custom:tre:outputs:read"]}
@@ -27,18 +30,27 @@ class SmallHub:
 
     def __init__(self):
         self.tokens, self.codes, self.asked, self.body, self.status = {}, {}, [], None, None
+        self.cookies, self.held, self.waiting = [], None, threading.Semaphore(0)
+        self.dripped = lambda: None  # called between the pieces of a body
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 token = self.headers["authorization"].removeprefix("token ")
                 outer.asked.append((self.path, token))
+                outer.cookies.append(self.headers["cookie"])
+                if outer.held is not None:
+                    outer.waiting.release()
+                    outer.held.wait()
                 known = outer.tokens.get(token)
                 body = outer.body or json.dumps(known or {"status": 403}).encode()
                 self.send_response(200 if known else 403)
                 self.send_header("content-length", str(len(body)))
+                self.send_header("set-cookie", "whose=the-one-who-asked-before; Path=/")
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(body[:1])
+                outer.dripped()
+                self.wfile.write(body[1:])
 
             def do_POST(self):
                 form = self.rfile.read(int(self.headers["content-length"])).decode()
@@ -137,6 +149,40 @@ def test_where_the_hub_does_not_answer_as_one_nobody_is_let_in(app, hub, clock):
     hub.body = None
     hub.tokens[TOKEN] = {**BO, "kind": "service"}
     assert asked(app, TOKEN).status_code == 401
+
+
+def test_what_a_hub_says_without_end_or_too_slowly_lets_nobody_in(app, hub, clock):
+    hub.body = b'{"kind": "user", "name": "Bo", "scopes": []' + b" " * MOST_BYTES + b"}"
+    assert asked(app, TOKEN).json()["code"] == "hub_unreachable"
+    hub.body = None
+
+    def later():
+        clock.now += LONGEST + 1
+
+    hub.dripped = later
+    assert asked(app, TOKEN).json()["code"] == "hub_unreachable"
+    hub.dripped = lambda: None
+    assert asked(app, TOKEN).status_code == 200
+
+
+def test_what_a_hub_gave_with_one_answer_does_not_go_with_the_next_question(app, hub):
+    assert asked(app, TOKEN).status_code == asked(app, READING).status_code == 200
+    assert hub.cookies == [None, None]
+
+
+def test_whoever_waits_for_a_hub_does_not_keep_those_from_it_who_need_none(app, area, hub, clock):
+    tokens, hub.held = app.state.callers._hub, threading.Event()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        asking = [pool.submit(tokens.bearer, hub.api, f"a-token-that-nobody-has-{i}") for i in range(AT_ONCE)]
+        for _ in asking:
+            hub.waiting.acquire()
+        refused = asked(app, TOKEN)
+        assert (refused.status_code, refused.json()["code"]) == (503, "hub_unreachable")
+        assert len(hub.asked) == AT_ONCE
+        assert asked(app, area.make_token("bo")).status_code == 200
+        hub.held.set()
+        assert all(isinstance(a.exception(), NotAllowed) for a in asking)
+    assert asked(app, TOKEN).status_code == 200
 
 
 def test_a_token_that_only_reads_changes_nothing_and_begins_no_session(app, area, tmp_path):
@@ -244,7 +290,35 @@ def test_where_the_hub_does_not_confirm_it_nobody_is_signed_in(oauth, hub):
         hub.status, hub.body = status, body
         assert oauth.get(f"/review/hub/back?code={code}&state={begun(oauth)}").status_code == told
         hub.status = hub.body = None
+        assert "tre_hub_state" not in oauth.cookies  # what was begun is over, however it ended
         assert oauth.get("/review/").headers["location"] == "/review/sign-in"
+
+
+def test_of_settings_that_are_wrong_visitors_hear_nothing_and_tokens_of_ours_still_sign_in(oauth, app, area, caplog):
+    area.context.area.settings.write_text("hub: {secret: short}\n")
+    page = oauth.get("/review/sign-in")
+    assert page.status_code == 200
+    assert "/review/hub" not in page.text
+    assert oauth.get("/review/hub").status_code == 404
+    assert "settings_invalid" in caplog.text
+    assert Checker(area, app, "bo").sign_in().status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("changed", "good"),
+    [
+        ({}, True), ({"address": "http://127.0.0.1:8000"}, True), ({"api": "https://jupyter.example.org/hub/api"}, True),
+        ({"address": "http://tre.example.org"}, False), ({"address": "https://tre.example.org/"}, False),
+        ({"api": "http://jupyter.example.org/hub/api"}, False),
+    ],
+)  # fmt: skip
+def test_people_are_not_sent_in_the_clear_with_what_signs_them_in(changed, good):
+    kept = {"address": ADDRESS, "secret": SECRET, **changed}
+    if good:
+        assert HubSignIn(**kept).address == kept["address"]
+        return
+    with pytest.raises(ValidationError):
+        HubSignIn(**kept)
 
 
 def test_without_the_settings_the_hub_signs_nobody_in(app):

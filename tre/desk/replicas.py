@@ -24,8 +24,8 @@ def replicas(show: Console) -> Any:
     Example: tre replicas
     """
     found = of_command().replicas()
-    rows = [(r.id, r.dataset, r.made, f"{r.rows:,}", escape(r.reason)) for r in found]
-    show.print(table("Replicas that wait for your vote", ("id", "dataset", "made", "rows", "why"), rows))
+    rows = [(r.id, r.dataset, r.made, escape(r.reason)) for r in found]
+    show.print(table("Replicas that wait for your vote", ("id", "dataset", "made", "why"), rows))
     return found
 
 

@@ -43,7 +43,7 @@ from tre.rules.balances import Balance
 from tre.rules.notebook import MAX_BYTES
 from tre.rules.notices import Notice, Seen
 from tre.rules.policy import Isolation, Role
-from tre.rules.replica import ReplicaInfo, ReplicaVote
+from tre.rules.replica import ReplicaInfo, ReplicaVote, ReplicaWaiting
 from tre.rules.voting import Exceptional, Reason, Remark
 from tre.secure.services import Services
 
@@ -223,7 +223,7 @@ def _routes(app: FastAPI, services: Services) -> None:  # noqa: C901  # one shor
         services.reviews.remark(services.checking(who), who, release, said)
 
     @app.get("/v1/replicas")
-    def replicas(who: Person) -> list[ReplicaInfo]:
+    def replicas(who: Person) -> list[ReplicaWaiting]:
         return services.replicas.waiting(who)
 
     @app.get("/v1/replicas/{replica}")

@@ -6,14 +6,16 @@ force, at every call, also within a session that it began.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
-from tre.errors import NotAllowed
+from tre.errors import NotAllowed, PolicyError
 from tre.gateway import hub
 from tre.gateway.hub import HubClient, HubTokens
 from tre.secure.services import Services
 
 OURS = "tre_"
+log = logging.getLogger("tre.gateway")
 
 
 class Callers:
@@ -45,8 +47,12 @@ class Callers:
 
     @property
     def hub_client(self) -> HubClient | None:
-        """Where people may sign in by the Hub itself."""
-        named, kept = self._identity.hub, self._identity.hub_sign_in
+        """Where people may sign in by the Hub itself; None also where settings.yaml is wrong, of which visitors hear nothing."""
+        try:
+            named, kept = self._identity.hub, self._identity.hub_sign_in
+        except PolicyError as error:
+            log.error("%s: nobody signs in by the Hub", error)
+            return None
         if named is None or kept is None:
             return None
         return HubClient(named.api, f"service-{named.service}", kept.secret, kept.address, kept.api or named.api)
@@ -67,5 +73,7 @@ class Callers:
         return named.api if named else None
 
     @property
-    def with_hub(self) -> bool:
-        return self._api() is not None
+    def service(self) -> str | None:
+        """What the Hub calls this gateway; None where there is no Hub."""
+        named = self._identity.hub
+        return named.service if named else None

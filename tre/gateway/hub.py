@@ -1,8 +1,9 @@
 """Asks a JupyterHub whose a token is.
 
 Guarantees: what it said is believed for `SECONDS`, then asked anew, so a person or scope taken away there is gone here by then;
-where it does not answer, or not as a Hub does, nobody is let in; a token goes to the Hub that the policies name and nowhere else,
-and into no log. What was refused is not kept.
+where it does not answer, or not as a Hub does, nobody is let in, and whoever waits for it does not keep those from being served
+who need no Hub; a token goes to the Hub that the policies name and nowhere else,
+and into no log; nothing that the Hub sent with one answer (a cookie) goes with another question. What was refused is not kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -24,6 +27,8 @@ from tre.rules.hub import Bearer
 SECONDS = 30.0
 # Bearers kept at once; beyond it the one that was asked about longest ago is asked about again.
 MOST = 1000
+# So many questions at once, each so many seconds and bytes long at most; who finds all taken waits a second.
+AT_ONCE, LONGEST, MOST_BYTES = 16, 5.0, 1_000_000
 _TOKEN = re.compile(r"^[A-Za-z0-9._~-]{16,256}$")
 
 
@@ -61,12 +66,16 @@ class HubTokens:
         self._found: dict[
             str, tuple[str, Bearer, float]
         ] = {}  # by the token's name: the token, whose, when it was said
-        self._guard = threading.Lock()
+        self._guard, self._places = threading.Lock(), threading.BoundedSemaphore(AT_ONCE)
 
     @cached_property
     def _http(self) -> httpx.Client:
         # The system's certificates: public bodies have authorities of their own.
-        return httpx.Client(verify=ssl.create_default_context(), timeout=5, trust_env=False, follow_redirects=False)
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        return httpx.Client(
+            verify=ssl.create_default_context(), timeout=LONGEST, trust_env=False, follow_redirects=False,
+            cookies=no_cookies,
+        )  # fmt: skip
 
     def bearer(self, api: str, token: str) -> Bearer:
         """Raises NotAllowed for what is no token there, Unreachable where that cannot be known."""
@@ -103,14 +112,11 @@ class HubTokens:
             "client_id": client.name, "client_secret": client.secret, "grant_type": "authorization_code", "code": code,
             "redirect_uri": client.address + back,
         }  # fmt: skip
-        try:
-            answer = self._http.post(f"{client.api}/oauth2/token", data=form)
-        except (httpx.HTTPError, httpx.InvalidURL):
-            raise _silent() from None
-        if 400 <= answer.status_code < 500:
+        status, body = self._answer("POST", f"{client.api}/oauth2/token", data=form)
+        if 400 <= status < 500:
             raise NotAllowed("token_unknown", "The Hub did not confirm this sign-in.", "Begin it again.")
         try:
-            granted = _Granted.model_validate_json(answer.content) if answer.status_code == 200 else None
+            granted = _Granted.model_validate_json(body) if status == 200 else None
         except ValidationError:
             granted = None
         if granted is None:
@@ -120,14 +126,11 @@ class HubTokens:
     def _ask(self, api: str, token: str) -> Bearer:
         if not _TOKEN.fullmatch(token):
             raise _unknown()
-        try:
-            answer = self._http.get(f"{api}/user", headers={"authorization": f"token {token}"})
-        except (httpx.HTTPError, httpx.InvalidURL):
-            raise _silent() from None
-        if answer.status_code in (401, 403):
+        status, body = self._answer("GET", f"{api}/user", headers={"authorization": f"token {token}"})
+        if status in (401, 403):
             raise _unknown()
         try:
-            user = _User.model_validate_json(answer.content) if answer.status_code == 200 else None
+            user = _User.model_validate_json(body) if status == 200 else None
         except ValidationError:
             user = None
         if user is None:
@@ -135,6 +138,23 @@ class HubTokens:
         if user.kind != "user":
             raise _unknown()
         return Bearer(user.name, user.scopes)
+
+    def _answer(self, method: str, url: str, **more: Any) -> tuple[int, bytes]:
+        """Its status and body. Raises Unreachable."""
+        if not self._places.acquire(timeout=1):
+            raise _silent()
+        try:
+            body, until = b"", self._seconds() + LONGEST
+            with self._http.stream(method, url, **more) as answer:
+                for piece in answer.iter_bytes():
+                    body += piece
+                    if len(body) > MOST_BYTES or self._seconds() > until:
+                        raise _silent()
+                return answer.status_code, body
+        except (httpx.HTTPError, httpx.InvalidURL):
+            raise _silent() from None
+        finally:
+            self._places.release()
 
 
 def named(api: str, token: str) -> str:

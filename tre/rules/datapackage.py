@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tre.rules.schema import PERSON, FieldType, SchemaField, TableSchema
+from tre.rules.twin import Tier
 
 PROFILES = "https://datapackage.org/profiles/2.0"
 # The column that says in every row what the row is; made where it is asked for.
@@ -76,12 +77,15 @@ def _field(field: SchemaField) -> dict[str, Any]:
 def package(d: Described, label: Mapping[str, Any], *, made: str, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The descriptor. `files`: of each, its path, format, media type, bytes and SHA-256; all have the same table."""
     licence = {"name": "other", "title": d.licence or "not said"}
+    kind = f"in the shape of the dataset {d.id}: no row is of a person"
+    if label["tier"] == Tier.REPLICA:
+        kind = f"modelled on those of the dataset {d.id} without noise: one that looks like somebody need not be chance"
     found: dict[str, Any] = {
         "$schema": f"{PROFILES}/datapackage.json",
         "name": f"{d.id}-synthetic",
         "id": f"urn:tre:twin:{d.id}:{files[0]['sha256']}",
         "title": f"SYNTHETIC: {d.title}",
-        "description": f"Synthetic rows in the shape of the dataset {d.id}: no row is of a person. {label['learnt']}. {d.description}".strip(),
+        "description": f"Synthetic rows {kind}. {label['learnt']}. {d.description}".strip(),
         "created": f"{made}T00:00:00Z",
         "keywords": ["synthetic data", str(label["tier"])],
         "licenses": [licence],

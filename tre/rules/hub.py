@@ -12,14 +12,15 @@ from pydantic import Field
 
 from tre.rules.schema import Closed, Identifier
 
-# In the clear on this machine alone: every question to the Hub carries a token.
-_API = r"^(https://[^\s/@?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?)(/[^\s@?#]*)?/hub/api$"
+# In the clear on this machine alone: every question to the Hub carries a token, and what a browser brings back a code for one.
+_PLACE = r"^(https://[^\s/@?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?)"
+ADDRESS, API = f"{_PLACE}$", rf"{_PLACE}(/[^\s@?#]*)?/hub/api$"
 
 
 class Hub(Closed):
     """`hub` of area.yaml."""
 
-    api: Annotated[str, Field(pattern=_API, max_length=300)]
+    api: Annotated[str, Field(pattern=API, max_length=300)]
     # What the Hub calls this gateway: a token must be for it (`access:services!service=…`).
     service: Identifier = "tre-gateway"
 
@@ -36,5 +37,9 @@ class Bearer:
 
     @property
     def of_a_server(self) -> bool:
-        """A single-user server's own token, which code in its kernels can read: it opens that one server."""
-        return any(s.startswith("access:servers!server=") for s in self.scopes)
+        """Whether it may be a single-user server's own, which code in its kernels can read.
+
+        A Hub gives every one of them leave to report activity, whatever else it was told to give; it need not give leave to open
+        the server. A token of a person's own that can do all that they can has both, and is not told from a server's.
+        """
+        return any(s.startswith(("access:servers!server=", "users:activity")) for s in self.scopes)

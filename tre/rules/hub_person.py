@@ -2,14 +2,14 @@
 role that both the token's scopes and people.yaml say.
 
 Guarantees: nobody whom people.yaml does not name; no token with scopes of two roles; no more than a researcher for the token
-of a single-user server, whatever scopes the Hub gave it; with reading scopes alone nothing is changed. A scope with a filter
+of a single-user server, whatever scopes the Hub gave it, and for one that cannot be told from it; with reading scopes alone nothing is changed. A scope with a filter
 (`custom:…!user=…`) counts as none.
 """
 
 from __future__ import annotations
 
 from tre.errors import NotAllowed
-from tre.rules.hub import Bearer
+from tre.rules.hub import Bearer, Hub
 from tre.rules.policy import Policies, Role
 
 # (the role, whether it may change anything)
@@ -36,7 +36,7 @@ def person(policies: Policies, bearer: Bearer, *, changes: bool) -> str:
         raise NotAllowed(
             "hub_person_unknown", "Nobody in the policies has this Hub's name.", "An admin adds `hub` to people.yaml."
         )
-    role = _role(bearer, changes=changes)
+    role = _role(hub, bearer, changes=changes)
     if policies.people[found].role is not role:
         raise NotAllowed(
             "hub_role_differs", "The Hub's role is another one than that in the policies.",
@@ -45,7 +45,7 @@ def person(policies: Policies, bearer: Bearer, *, changes: bool) -> str:
     return found
 
 
-def _role(bearer: Bearer, *, changes: bool) -> Role:
+def _role(hub: Hub, bearer: Bearer, *, changes: bool) -> Role:
     held = [SCOPES[s] for s in bearer.scopes if s in SCOPES]
     roles = {role for role, _ in held}
     if len(roles) > 1:
@@ -62,8 +62,8 @@ def _role(bearer: Bearer, *, changes: bool) -> Role:
     (role,) = roles
     if bearer.of_a_server and role is not Role.RESEARCHER:
         raise NotAllowed(
-            "hub_token_of_a_server", "Code in a kernel can read this token: it decides nothing.",
-            "Decide on the review pages, with a token of your own.",
+            "hub_token_of_a_server", "This token can do what a server's can, so code in a kernel may have it: it decides nothing.",
+            f"Sign in on the review pages by the Hub, or make a token with your role's scope and access:services!service={hub.service} alone.",
         )  # fmt: skip
     if changes and not any(may for _, may in held):
         raise NotAllowed(

@@ -50,16 +50,21 @@ class ReplicaVote(Closed):
     comment: str = Field(default="", max_length=4000)
 
 
-class ReplicaInfo(Closed):
-    """For output checkers. What the other one said is hidden until both have voted."""
+class ReplicaWaiting(Closed):
+    """For output checkers: what was proposed, and why. Nothing that is found in its rows."""
 
     id: str
     dataset: str
     title: str
-    rows: int
-    sha256: str
     reason: str
     made: str
+
+
+class ReplicaInfo(ReplicaWaiting):
+    """For output checkers. What the other one said is hidden until both have voted."""
+
+    rows: int
+    sha256: str
     state: ReplicaState
     evidence: Evidence
     my_choice: Choice | None = None

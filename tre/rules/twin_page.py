@@ -26,8 +26,9 @@ NOT_FOR = (
     "Results: no number computed from it is a finding about anyone, and none may be published as one.",
     "Decisions about people, services or money.",
     "Training a model that is then used on people.",
-    "Finding out about a person: no row is of one. A row that looks like somebody is chance.",
+    "Finding out about a person.",
 )
+NO_ROW = "No row is of a person: one that looks like somebody is chance."
 
 
 def page_of(d: Described, label: Mapping[str, Any], *, area: str, files: Iterable[str]) -> str:
@@ -45,7 +46,7 @@ def page_of(d: Described, label: Mapping[str, Any], *, area: str, files: Iterabl
         _section("What it is", _what(d, label, area)),
         _section("What it learnt, and what that cost", _learnt(label)),
         _section("What it is for", _for()),
-        _section("What it must not be used for", (_line(text) for text in NOT_FOR)),
+        _section("What it must not be used for", _not_for(label)),
         _section("Whose data it is a twin of", _origin(d)),
         _section("Columns", _columns(d)),
         _section("Files", _files(files)),
@@ -66,7 +67,8 @@ def _what(d: Described, label: Mapping[str, Any], area: str) -> Iterable[Markup]
         f"A {tier.value} synthetic twin of the dataset {d.id} of {area}: {d.rows:,} rows, {len(d.columns)} columns."
     )
     yield _line(f"It resembles the real data in {RESEMBLES[tier]}.")
-    yield _line(f"Made {label['made']} by {label['generator']}; seed {label['seed']}.")
+    seed = "" if label["seed"] is None else f"; seed {label['seed']}"
+    yield _line(f"Made {label['made']} by {label['generator']}{seed}.")
     if label["declared"]:
         yield _line(
             f"{label['declared']} rows hold rare values that the data controller wrote down, so that code meets them."
@@ -78,7 +80,8 @@ def _learnt(label: Mapping[str, Any]) -> Iterable[Markup]:
     if label["tier"] == Tier.REPLICA:
         yield _line(
             f"It is no output of differential privacy: a model was fitted on version {label['version']} of the data, and nothing "
-            "bounds what its rows tell of a person. Two output checkers looked at these very rows and approved them."
+            "bounds what its rows tell of a person: one that looks like somebody need not be chance. Two output checkers approved these "
+            "very rows."
         )
         return
     if label["epsilon"] is None:
@@ -92,6 +95,12 @@ def _learnt(label: Mapping[str, Any]) -> Iterable[Markup]:
         "data before a record was read. Whatever is done with this twin, together with anything else that anybody knows, "
         "tells of one person no more than that."
     )
+
+
+def _not_for(label: Mapping[str, Any]) -> Iterable[Markup]:
+    yield from (_line(text) for text in NOT_FOR)
+    if label["tier"] != Tier.REPLICA:
+        yield _line(NO_ROW)
 
 
 def _for() -> Iterable[Markup]:

@@ -68,17 +68,23 @@ class Publishing:
             return archive.pack(f"{name[:50]}-synthetic", {p.name: p.read_bytes() for p in folder.iterdir()})
 
     def publish(
-        self, name: str, target: Path, *, reason: str | None, column: bool = False, replica: Path | None = None
+        self,
+        name: str,
+        target: Path,
+        *,
+        reason: str | None,
+        column: bool = False,
+        replica: tuple[str, Path] | None = None,
     ) -> dict[str, Any]:
-        """The whole twin, as a folder or, by its name, a ZIP archive; recorded. `replica`: instead the file of one that was
-        approved (Replicas.approved)."""
+        """The whole twin, as a folder or, by its name, a ZIP archive; recorded. `replica`: instead one that was approved, and its file
+        (Replicas.approved)."""
         with self.context.database.read() as connection:
             policies = policy_files.current(connection)
         if name not in policies.datasets:
             raise PolicyError("dataset_unknown", f"No policy declares {name[:80]!r}.", "See policies/datasets.")
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise Conflict("folder_not_empty", f"{target} holds something else.", "Name a folder or file that is new.")
-        twin = replica or self.registry.twin(name)
+        twin = replica[1] if replica is not None else self.registry.twin(name)
         label, columns = _label(twin), tuple(f.name for f in policies.datasets[name].fields)
         if label is not None and not label.learnt_nothing and not (reason or "").strip():
             raise PolicyError(
@@ -99,6 +105,8 @@ class Publishing:
                 target.chmod(0o755)  # the folder it was written in is closed to others; this one is not for us alone
         label_said = statement["label"]
         detail = {"tier": label_said["tier"], "files": statement["files"], "reason": reason or ""}
+        if replica is not None:
+            detail["replica"] = replica[0]
         with self.context.database.write() as connection:
             audit.record(
                 connection, at=self.context.now(), person="admin", event="twin.published", subject=name, detail=detail

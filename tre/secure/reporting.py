@@ -55,7 +55,7 @@ def write(
     same = label.tier == dataset.twin.tier.value
     attack = (
         twin_attack.tried(
-            rows, dataset.table, dataset.twin, rho_units=label.rho_units, seed=label.seed, scratch=context.area.folder("scratch")
+            rows, dataset.table, dataset.twin, rho_units=label.rho_units, seed=label.seed or 0, scratch=context.area.folder("scratch")
         )
         if same
         else None

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import Field, ValidationError
 
 from tre.errors import Conflict, NotFound, PolicyError
+from tre.rules import hub as hubs
 from tre.rules.schema import Address, Closed
 
 FOLDERS = ("data", "twins", "views", "notebooks", "jobs", "outputs", "releases", "keys", "scratch", "workers")
@@ -45,9 +46,9 @@ class HubSignIn(Closed):
     `api`: the Hub's API as browsers reach it, where that is another address than the gateway's.
     """
 
-    address: Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+$")]
+    address: Annotated[str, Field(pattern=hubs.ADDRESS)]
     secret: Annotated[str, Field(min_length=16)]
-    api: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+/hub/api$")] | None = None
+    api: Annotated[str, Field(pattern=hubs.API)] | None = None
 
 
 class Settings(Closed):

@@ -37,8 +37,11 @@ def twin(
     """
     made = services(area)
     if publish is not None:
-        rows = made.replicas.approved(dataset, replica) if replica is not None else None
-        told = made.twins.publish(dataset, publish, reason=reason, column=column, replica=rows)
+        if replica is None:
+            told = made.twins.publish(dataset, publish, reason=reason, column=column)
+        else:
+            with made.replicas.approved(dataset, replica) as rows:
+                told = made.twins.publish(dataset, publish, reason=reason, column=column, replica=(replica, rows))
         show.print(
             f"{dataset}: the SYNTHETIC {told['twin']['tier']} twin, signed, is in {publish}: read index.html there."
         )

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from tre.errors import NotAllowed, NotFound
+from tre.errors import NotAllowed, NotFound, Unreachable
 from tre.gateway.callers import Callers
 from tre.gateway.pages import render
 
@@ -64,12 +65,19 @@ def router(root: str, seat: Callable[[Request, Response, str], None]) -> APIRout
             # A page and no redirect: a browser sends a strict cookie only where one of our own pages leads on.
             answer: Response = render.page("arrived.html", me=None)
             seat(request, answer, token)
-        except NotAllowed as error:
-            answer = render.page("sign_in.html", status=401, me=None, problem=error, hub=True, hub_signs_in=True)
+        except (NotAllowed, Unreachable) as error:
+            status = 401 if isinstance(error, NotAllowed) else error.http_status
+            answer = render.page("sign_in.html", status=status, me=None, problem=error, **said(request))
         answer.delete_cookie(COOKIE, path=root + PATH, httponly=True, samesite="lax")
         return answer
 
     return pages
+
+
+def said(request: Request) -> dict[str, Any]:
+    """What the page of the sign-in says of a Hub."""
+    callers = _callers(request)
+    return {"hub": callers.service, "hub_signs_in": callers.hub_client is not None}
 
 
 def _callers(request: Request) -> Callers:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from tre.errors import NotAllowed, RequestError, TreError
 from tre.gateway.callers import Callers
 from tre.gateway.pages import budgets, hub_sign_in, render
+from tre.gateway.pages.hub_sign_in import said
 from tre.gateway.pages.sessions import HOURS, Session, Sessions
 from tre.messages import ReviewInfo, Vote
 from tre.rules import page
@@ -111,7 +112,7 @@ def router(services: Services) -> APIRouter:  # noqa: C901, PLR0915  # one short
 
     @pages.get("/sign-in")
     def ask(request: Request) -> Response:
-        return render.page("sign_in.html", me=None, problem=None, **_hub(request))
+        return render.page("sign_in.html", me=None, problem=None, **said(request))
 
     @pages.post("/sign-in")
     def sign_in(request: Request, form: Form) -> Response:
@@ -119,7 +120,7 @@ def router(services: Services) -> APIRouter:  # noqa: C901, PLR0915  # one short
         try:
             seat(request, answer, form.get("token", "").strip())
         except NotAllowed as error:
-            return render.page("sign_in.html", status=401, me=None, problem=error, **_hub(request))
+            return render.page("sign_in.html", status=401, me=None, problem=error, **said(request))
         return answer
 
     pages.include_router(hub_sign_in.router(ROOT, seat))
@@ -210,12 +211,6 @@ def router(services: Services) -> APIRouter:  # noqa: C901, PLR0915  # one short
         return RedirectResponse(f"{ROOT}/requests/{release}#vote", 303)
 
     return pages
-
-
-def _hub(request: Request) -> dict[str, bool]:
-    """What the sign-in says of a Hub."""
-    callers: Callers = request.app.state.callers
-    return {"hub": callers.with_hub, "hub_signs_in": callers.hub_client is not None}
 
 
 def _read(shape: type[Shape], fields: Mapping[str, Any]) -> Shape:

@@ -41,14 +41,15 @@ class Label:
     `version` is the public name of the version of the data that it learnt from, None where it learnt nothing; `declared` is
     how many of its rows are edge cases of the policy. The seed can be told: it made rows from noisy counts that are paid
     for, or from the schema, and had no part in the noise, which is OpenDP's own. Who knows it knows the noisy counts better,
-    and these are all that the loss was computed for (tests/proof/test_twin.py gives them to the attacker).
+    and these are all that the loss was computed for (tests/proof/test_twin.py gives them to the attacker). A replica's is not told:
+    it had a part in everything between its rows and real ones.
     """
 
     dataset: str
     tier: str
     made: str
     generator: str
-    seed: int
+    seed: int | None
     epsilon: float | None
     delta: float | None
     rho_units: int

@@ -4,13 +4,15 @@ Guarantees: `make` reads one version's rows and gives out rows and `Evidence`, b
 without noise: what may leave of them leaves as an output that two people approved (secure.replicas). Values are drawn within
 the declared cells, never copied: no real minimum, maximum or exact number is carried over, though declared categories are.
 People stay whole, as in tiers that know relations (twin_layout). The figures of `Evidence` are for the two who decide: what a
-membership attack (twin_attack) finds in a replica of half of the people, and what is repeated.
+membership attack (twin_attack) finds in a replica of half of the people, and what is repeated. They are of the very rows, read
+again as the real ones were. The seed is for nobody: with it, one would know which person's code was taken where one was lacking.
 Not guaranteed: any privacy. A copula over enough columns of few people can repeat one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ import numpy as np
 import pandas as pd
 
 from tre.errors import PolicyError
-from tre.rules.replica import Evidence
+from tre.rules.replica import TIER, Evidence
 from tre.rules.schema import TableSchema
 from tre.rules.twin import TwinPolicy
 from tre.secure.data.twin_attack import FEWEST_PEOPLE, area_under
-from tre.secure.data.twin_layout import ABSENT, Codes, layout, read
+from tre.secure.data.twin_file import Label, write
+from tre.secure.data.twin_layout import ABSENT, Codes, Layout, layout, read
 from tre.secure.data.twin_related import decoded
 from tre.secure.data.twin_sdv import copula
 from tre.secure.data.twin_shape import identifiers
@@ -31,8 +34,11 @@ GENERATOR = "SDV GaussianCopula, fitted on real rows"
 LEARNT = "everything that SDV's model took from real rows, without noise"
 
 
-def make(parquet: Path, schema: TableSchema, twin: TwinPolicy, *, seed: int) -> tuple[pd.DataFrame, Evidence]:
-    """As many people as there are, and what is known against them. Raises PolicyError for too few people or without SDV."""
+def make(
+    parquet: Path, schema: TableSchema, twin: TwinPolicy, *, seed: int, scratch: Path
+) -> tuple[pd.DataFrame, Evidence]:
+    """As many people as there are, and what is known against them; a file is in `scratch` meanwhile. Raises PolicyError for too
+    few people or without SDV."""
     laid = layout(schema, constant=twin.constant, time=twin.order)
     real = read(parquet, schema, laid)
     if not laid.columns or len(real[0]) < FEWEST_PEOPLE:
@@ -42,15 +48,31 @@ def make(parquet: Path, schema: TableSchema, twin: TwinPolicy, *, seed: int) -> 
             "Take a tier with noise, or one that learns nothing.",
         )
     rng = np.random.default_rng(seed)
-    codes = _like(real, len(real[0]), rng)
-    people = identifiers(schema.field(schema.unit.field), len(codes[0]))
-    return decoded(codes, schema, laid, people, rng), Evidence(
-        people=len(people),
+    rows = _rows(_like(real, len(real[0]), rng), schema, laid, rng)
+    codes = _again(rows, schema, laid, scratch)
+    attack = _attack(real, rng, lambda half: _again(_rows(half, schema, laid, rng), schema, laid, scratch))
+    return rows, Evidence(
+        people=len(codes[0]),
         repeated=_repeated(codes, real),
         repeated_alone=_repeated(codes, real, alone=True),
-        attack=_attack(real, rng),
+        attack=attack,
         distance=_distance(codes, real),
     )
+
+
+def _rows(codes: Sequence[Codes], schema: TableSchema, laid: Layout, rng: np.random.Generator) -> pd.DataFrame:
+    people = identifiers(schema.field(schema.unit.field), len(codes[0]))
+    return decoded(codes, schema, laid, people, rng)
+
+
+def _again(rows: pd.DataFrame, schema: TableSchema, laid: Layout, scratch: Path) -> list[Codes]:
+    """The codes of these rows, read as real ones are: with nobody in a slot in which they are not."""
+    label = Label(
+        dataset="", tier=TIER, made="", generator=GENERATOR, seed=None, epsilon=None, delta=None, rho_units=0, learnt=LEARNT
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="replica-", dir=scratch) as folder:
+        write(rows, schema, label, Path(folder) / "rows.parquet")
+        return read(Path(folder) / "rows.parquet", schema, laid)
 
 
 def _like(real: Sequence[Codes], people: int, rng: np.random.Generator) -> list[Codes]:
@@ -60,7 +82,10 @@ def _like(real: Sequence[Codes], people: int, rng: np.random.Generator) -> list[
     ordered = {name: sorted(table[name].unique().tolist()) for name in varied}
     sampled = table.iloc[np.zeros(people, dtype=int)].reset_index(drop=True)
     if varied:
-        sampled[varied] = copula(table[varied], dict.fromkeys(varied, "categorical"), rows=people, ordered=ordered)
+        sampled[varied] = copula(
+            table[varied], dict.fromkeys(varied, "categorical"), rows=people, ordered=ordered,
+            seed=int(rng.integers(2**31)),
+        )  # fmt: skip
     found = [sampled[name].to_numpy(dtype=np.int32) for name in table]
     for i, codes in enumerate(found):  # a code for whoever is in the slot after all; shape leaves out who is not
         known = real[i][real[i] != ABSENT]
@@ -77,19 +102,21 @@ def _repeated(codes: Sequence[Codes], real: Sequence[Codes], *, alone: bool = Fa
     return float(np.mean([line.tobytes() in real_ones for line in ours]))
 
 
-def _attack(real: Sequence[Codes], rng: np.random.Generator) -> float:
-    """A membership attack on a replica of half of the people."""
+def _attack(
+    real: Sequence[Codes], rng: np.random.Generator, again: Callable[[list[Codes]], list[Codes]] = lambda codes: codes
+) -> float:
+    """A membership attack on a replica of half of the people; `again`: its codes as they are in rows."""
     inside = rng.permutation(len(real[0])) < len(real[0]) // 2
     those, others = ([c[which] for c in real] for which in (inside, ~inside))
-    return area_under(those, others, _like(those, int(inside.sum()), rng), seed=int(rng.integers(2**31)))
+    return area_under(those, others, again(_like(those, int(inside.sum()), rng)), seed=int(rng.integers(2**31)))
 
 
 def _distance(codes: Sequence[Codes], real: Sequence[Codes]) -> float:
     """The mean total variation distance of single columns."""
     found: list[Any] = []
     for ours, theirs in zip(codes, real, strict=True):
-        there = theirs[theirs != ABSENT]
-        size = int(max(ours.max(), there.max(initial=0))) + 1
-        shares = [np.bincount(c, minlength=size) / max(1, len(c)) for c in (ours, there)]
+        there = [c[c != ABSENT] for c in (ours, theirs)]
+        size = int(max(c.max(initial=0) for c in there)) + 1
+        shares = [np.bincount(c, minlength=size) / max(1, len(c)) for c in there]
         found.append(np.abs(shares[0] - shares[1]).sum() / 2)
     return float(np.mean(found))

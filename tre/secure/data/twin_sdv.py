@@ -28,10 +28,11 @@ _TABLE = "twin"
 
 def copula(
     table: pd.DataFrame, sdtypes: Mapping[str, str], *, rows: int, distribution: str = "beta",
-    grids: Mapping[str, int] | None = None, ordered: Mapping[str, list[Any]] | None = None,
+    grids: Mapping[str, int] | None = None, ordered: Mapping[str, list[Any]] | None = None, seed: int | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """`rows` rows like those of `table`, whose columns are of these `sdtypes`. `grids`: columns of whole multiples of a number;
-    `ordered`: categorical columns with their categories in order. Raises PolicyError without SDV, DataError if it fails."""
+    `ordered`: categorical columns with their categories in order. Without a `seed` SDV samples from a constant one, which everybody
+    knows. Raises PolicyError without SDV, DataError if it fails."""
     failed = False
     with _quiet():
         synthesizer = _synthesizer(sdtypes, distribution, grids or {})
@@ -43,6 +44,8 @@ def copula(
                 encoders = {name: OrderedUniformEncoder(order=order) for name, order in ordered.items()}
                 synthesizer.update_transformers(encoders)
             synthesizer.fit({_TABLE: table})
+            if seed is not None:
+                synthesizer._set_random_state(seed)  # it has no public way
             sampled: pd.DataFrame = synthesizer.sample(rows)[_TABLE]
         except Exception:  # its text quotes values: raised below, so that it is not even chained to ours
             failed = True
