@@ -11,12 +11,9 @@ discloses nobody, that its structure is right, that it is documented; computed w
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
 import math
 import tempfile
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +26,7 @@ from tre.rules.policy import Dataset
 from tre.secure.data.ingest import ingest
 from tre.secure.data.twin_fidelity import Inside, Open
 from tre.secure.data.twin_file import Label, file_name
+from tre.secure.data.twin_sdv import quiet
 
 STAYS = (
     "Derived from real rows WITHOUT noise. This file stays inside the secure area. Anything of it leaves only as an output that "
@@ -274,24 +272,15 @@ def scores(real: Path, twin: Path, dataset: Dataset) -> dict[str, float]:
     for name in (n for n, c in columns.items() if c["sdtype"] == "datetime"):
         for frame in frames:
             frame[name] = pd.to_datetime(frame[name])
-    logging_was = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    described = {"METADATA_SPEC_VERSION": "V2", "tables": {"twin": {"columns": columns}}, "relationships": []}
+    properties = []
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            described = {"METADATA_SPEC_VERSION": "V2", "tables": {"twin": {"columns": columns}}, "relationships": []}
-            properties = []
+        with quiet():
             for kind in (DiagnosticReport, QualityReport):
                 report: Any = kind()
                 report.generate({"twin": frames[0]}, {"twin": frames[1]}, described, verbose=False)
                 properties.append(report.get_properties())
     except Exception:  # whatever it breaks on, its text could quote a value
         return {}
-    finally:
-        logging.disable(logging_was)
     found = {str(p): float(s) for t in properties for p, s in zip(t["Property"], t["Score"], strict=True)}
     return {name: score for name, score in found.items() if not math.isnan(score)}

@@ -34,7 +34,7 @@ def copula(
     `ordered`: categorical columns with their categories in order. Without a `seed` SDV samples from a constant one, which everybody
     knows. Raises PolicyError without SDV, DataError if it fails."""
     failed = False
-    with _quiet():
+    with quiet():
         synthesizer = _synthesizer(sdtypes, distribution, grids or {})
         try:
             if ordered:
@@ -76,7 +76,7 @@ def _synthesizer(sdtypes: Mapping[str, str], distribution: str, grids: Mapping[s
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings, progress bars, log lines or log files of SDV's: it keeps a log under the user's data folder."""
     was = os.environ.get("XDG_DATA_HOME")
     disabled = logging.root.manager.disable
