@@ -53,6 +53,16 @@ def page(browser):
     made.close()
 
 
+# What notifications it would show, by JupyterLab's own name for the calls.
+NOTIFYING = """async () => {
+  const { notify } = await import('/notices.js');
+  window.said = [];
+  const Notification = { emit: m => said.push(m), info: m => said.push(m) };
+  const trans = { __: (text, ...given) => text.replace(/%(\\d)/g, (_, n) => given[n - 1]) };
+  notify({ apputils: { Notification } }, gateway, { busy: new Set() }, trans, null, () => ({ notifications: true }));
+}"""
+
+
 def overview(**more):
     return {"json": {"me": {"role": "researcher"}, **more}}
 
@@ -95,3 +105,14 @@ def test_while_nobody_answers_it_looks_ever_more_seldom_and_at_once_as_before_wh
     page.answers = [{"status": 502, "body": ""}] * 8 + [overview()]
     waits = [page.evaluate("gateway.look().then(() => gateway.wait())") for _ in range(9)]
     assert waits == [10, 20, 40, 80, 160, 300, 300, 300, 10]
+
+
+def test_each_notice_is_told_once_and_many_are_not_told_one_by_one(page):
+    def notices(*ids):
+        return overview(notices=[{"id": i, "about": f"job-{i}", "told": "planned", "words": "waits"} for i in ids])
+
+    page.evaluate(NOTIFYING)
+    page.answers = [notices(*range(20)), notices(*range(21)), notices(*range(21))]
+    for _ in range(3):
+        page.evaluate("gateway.look()")
+    assert page.evaluate("said") == ["20 notices are unread.", "job-20: waits."]
