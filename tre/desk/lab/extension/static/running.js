@@ -5,6 +5,7 @@ import { failure, plan, returned } from './plan.js';
 export class Running {
   constructor(app, lab, gateway, trans, settings) {
     Object.assign(this, { app, lab, gateway, trans, settings });
+    this.going = new Set();
     this.busy = new Set();  // jobs that are before the person just now
   }
 
@@ -77,15 +78,15 @@ export class Running {
     }
   }
 
-  // One at a time: who clicks twice sends one notebook once, and JupyterLab shows one dialog after another.
-  alone = step => this.guarded(async () => {
-    if (this.going) return;
-    this.going = true;
-    await step().finally(() => { this.going = false; });
+  // Who clicks twice begins a thing once.
+  once = (what, step) => this.guarded(async () => {
+    if (this.going.has(what)) return;
+    this.going.add(what);
+    await step().finally(() => this.going.delete(what));
   });
 
   // The flow of *Run in secure area…*
-  run = (path, context) => this.alone(async () => {
+  run = (path, context) => this.once(`run ${path}`, async () => {
     const view = await this.rehearsed(path, context);
     if (!view) return;
     this.shown?.(path, view);
@@ -136,7 +137,7 @@ export class Running {
   });
 
   // What would leave, and nothing of it kept: as `tre submit --check`.
-  check = (path, context) => this.alone(async () => {
+  check = (path, context) => this.once(`check ${path}`, async () => {
     const view = await this.rehearsed(path, context);
     if (!view) return;
     this.shown?.(path, view);
