@@ -154,7 +154,11 @@ class Client:
             time.sleep(every)
 
     def _json(self, method: str, path: str, body: Any = None) -> Any:
-        return self._call(method, path, body).json()
+        response = self._call(method, path, body)
+        try:
+            return response.json()
+        except ValueError:
+            raise _unclear(response) from None
 
     def _call(self, method: str, path: str, body: Any = None) -> httpx.Response:
         try:
@@ -180,6 +184,10 @@ def _refusal(response: httpx.Response) -> TreError:
     try:
         problem = ProblemDetail.model_validate_json(response.content)
     except ValidationError:
-        return Unreachable("gateway_unclear", f"The gateway answered {response.status_code}.", "Check TRE_URL.")
+        return _unclear(response)
     kind = _BY_STATUS.get(problem.status, TreError)
     return kind(problem.code, problem.detail, problem.next_step)
+
+
+def _unclear(response: httpx.Response) -> TreError:
+    return Unreachable("gateway_unclear", f"The gateway answered {response.status_code}.", "Check TRE_URL.")

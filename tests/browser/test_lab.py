@@ -167,6 +167,10 @@ def test_what_would_leave_and_why_it_would_come_back_is_said_beside_the_notebook
         if name != hostile:
             accessible(page, NOW)
             picture(page, "would-leave")
+    ada.run("tre:run-in-secure-area")
+    page.locator(DIALOG).locator(".tre-table").wait_for()
+    page.locator(DIALOG).get_by_role("button", name="Cancel").click()
+    expect(page.locator(".Toastify__toast").filter(has_text="was taken back")).to_contain_text("<img src=x")
     assert page.evaluate("[window.hostile, document.querySelectorAll('.tre-side img, .tre-dialog img').length]") == [
         None,
         0,
@@ -269,6 +273,42 @@ def test_what_does_not_fit_cannot_be_confirmed_and_a_notebook_that_fails_says_wh
         dialog.wait_for(state="detached")
     expect(page.locator(f"{SIDE}")).not_to_contain_text("dear.ipynb")  # it was taken back
     assert area.ledger() == before
+
+
+def test_nothing_is_taken_back_by_looking_at_it_or_once_it_was_confirmed_elsewhere(area, labs, tab):
+    page = (ada := tab("ada")).page
+    dialog, stage = page.locator(DIALOG), lambda job: area.client("ada").job(job).stage
+    cell = 'import tre\ntre.dataset("toy").release("two-tabs-{}", epsilon=0.05, n=tre.count())'
+    waits = area.submit(notebook(cell.format("a")))
+    ada.run("tre:show-jobs")
+    look = page.get_by_role("button", name="Look at the plan of")
+    look.click()
+    dialog.get_by_role("button", name="Not now").click()
+    dialog.wait_for(state="detached")
+    assert stage(waits.id) == "planned"
+    look.click()
+    dialog.locator(".tre-table").wait_for()
+    area.client("ada").withdraw(waits.id)
+    page.locator(f"{SIDE} .tre-planned").wait_for(state="detached")
+    dialog.get_by_role("button", name="Run in secure area", exact=True).click()
+    expect(page.locator(".jp-Dialog")).to_contain_text("That could not be done")
+    page.locator(".jp-Dialog button").click()
+
+    (labs("ada").files / "tabs.ipynb").write_text(notebook(cell.format("b")))
+    before = {j.id for j in area.client("ada").jobs()}
+    ada.run("docmanager:open", path="tabs.ipynb")
+    page.wait_for_function(READY)
+    page.evaluate("for (const _ of [1, 2]) window.jupyterapp.commands.execute('tre:run-in-secure-area'); true")
+    dialog.locator(".tre-table").wait_for()
+    (made,) = [j for j in area.client("ada").jobs() if j.id not in before]  # two clicks are one job
+    area.client("ada").confirm(made.id, made.plan_digest)
+    dialog.get_by_role("button", name="Cancel").click()
+    dialog.wait_for(state="detached")
+    page.locator(f"{SIDE} .tre-in_review").filter(has_text="output checkers").wait_for()
+    assert stage(made.id) == "in_review"
+    page.get_by_role("button", name="Take tabs.ipynb back").click()
+    page.locator(f"{SIDE} .tre-in_review").wait_for(state="detached")
+    ada.complaints.clear()  # of the refusal
 
 
 def test_a_checker_sees_what_waits_and_decides_on_the_gateways_own_page(area, tab):

@@ -43,7 +43,7 @@ def test_what_toolbars_menus_and_shortcuts_point_at_is_a_command():
     assert pointed <= made
     assert made == {
         "tre:run-in-secure-area", "tre:show-what-would-leave", "tre:open-twin", "tre:open-released", "tre:show-jobs",
-        "tre:show-datasets", "tre:show-budget", "tre:open-review",
+        "tre:show-datasets", "tre:show-budget", "tre:show-notices", "tre:open-review",
     }  # fmt: skip
     (button,) = SCHEMA["jupyter.lab.toolbars"]["Notebook"]
     assert button["rank"] == 47

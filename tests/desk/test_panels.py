@@ -116,6 +116,33 @@ def test_a_monitor_follows_by_itself_until_nothing_goes_on(toy, monkeypatch):
     assert HOSTILE not in monitor.shown.value
 
 
+def test_only_the_panel_that_was_shown_last_goes_on_asking_and_none_for_what_waits_for_its_person(toy, monkeypatch):
+    moment = "2026-01-01T00:00:00Z"
+    jobs = [JobView(id="job-1", project="p", person="ada", stage=Stage.IN_PROGRESS, submitted=moment, updated=moment)]
+    monkeypatch.setattr(panels, "EVERY_SECONDS", 0)
+    monkeypatch.setattr(panels, "_asked", lambda ask, otherwise: ([], jobs))
+
+    async def in_a_kernel():
+        first, second = panels.Monitor(), panels.Monitor()
+        assert first.widget is not None
+        assert second.widget is not None
+        await asyncio.wait_for(first.following, 10)
+        assert not second.following.done()
+        jobs[0] = jobs[0].model_copy(update={"stage": Stage.PLANNED})
+        await asyncio.wait_for(second.following, 10)
+
+    asyncio.run(in_a_kernel())
+
+
+@pytest.mark.parametrize("epsilon", [0.002, 30.0])
+def test_the_slider_begins_at_the_epsilon_that_was_asked_for_and_moves_to_what_is_small(toy, epsilon):
+    planner = tre.panel(toy, epsilon=epsilon, n=tre.count()).planner
+    assert planner.widget is not None
+    assert planner.epsilon.value == pytest.approx(epsilon) == planner.quote.epsilon
+    planner.epsilon.value = 0.012345
+    assert planner.quote.epsilon == pytest.approx(0.01234, rel=1e-3)
+
+
 def test_no_button_decides(toy):
     """The one button asks again."""
     monitor = tre.panel().monitor

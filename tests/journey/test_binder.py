@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
-    "tre", "binder", "notebooks", "policies", "pyproject.toml", "README.md", "LICENSE", "requirements.lock", "requirements.build",
+    "tre", "binder", "notebooks", "policies", "pyproject.toml", "setup.py", "README.md", "LICENSE", "requirements.lock", "requirements.build",
     "requirements.overrides",
 )  # fmt: skip
 TOKEN = "a-token-of-the-visitors"

@@ -2,6 +2,10 @@
 
 import ast
 import inspect
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -40,6 +44,38 @@ def waiting(area):
     checker = area.client("di")
     until(area.client("ada"), view.id, lambda v: any(r.release == v.release and r.ready for r in checker.reviews()))
     return view
+
+
+@pytest.fixture
+def astray(tmp_path):
+    """A desk whose gateway is none: of itself it never says who one is, and to all else it answers a page."""
+    over = threading.Event()
+    asked = threading.Semaphore(0)
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/v1/me":
+                asked.release()
+                over.wait(60)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"<html>{self.headers['authorization']}".encode())
+
+        def do_POST(self):
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    area = SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}", tokens={"lost": "tre_very-secret"})
+    lab = Lab(tmp_path, area, "lost", lab="jupyter_server")
+    yield SimpleNamespace(lab=lab, asked=asked, over=over, token="tre_very-secret")
+    over.set()
+    lab.stop()
+    server.shutdown()
+    server.server_close()
 
 
 def attempts(release):
@@ -148,6 +184,26 @@ def test_a_desk_that_knows_no_gateway_says_what_to_do(desks):
     answer = desks["nobody"].ask("GET", "/tre/overview")
     assert (answer.status_code, answer.json()["code"]) == (503, "login_missing")
     assert "tre login" in answer.json()["next_step"]
+
+
+def test_a_gateway_that_hangs_keeps_neither_jupyter_nor_other_questions_waiting_and_one_that_answers_nonsense_is_said(
+    astray,
+):
+    confirm = ("POST", "/tre/jobs/job-00/confirm")
+    with ThreadPoolExecutor(6) as tabs:
+        looks = [tabs.submit(astray.lab.ask, "GET", "/tre/overview") for _ in range(6)]
+        for _ in range(2):
+            assert astray.asked.acquire(timeout=20)
+        assert astray.lab.ask("GET", "/api/status").is_success
+        answers = [astray.lab.ask(*confirm, json={"plan": "0" * 64})]
+        assert not any(look.done() for look in looks)
+        astray.over.set()
+        answers += [look.result() for look in looks]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (503, "gateway_unclear")
+        assert answer.json()["next_step"] == "Check TRE_URL."
+        assert astray.token not in answer.text
+    assert astray.token not in astray.lab.log.read_text()
 
 
 def test_each_role_is_told_its_own_things_and_no_token(area, desks, waiting):

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import html
+import math
+import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from tre.desk import connect, follow
 from tre.desk.dataset import Dataset, columns_table
 from tre.desk.pricing import Quote
 from tre.desk.store import Store
 from tre.errors import TreError
-from tre.messages import DatasetInfo, JobView
+from tre.messages import DatasetInfo, JobView, Stage
 from tre.statistics.kinds import Statistic
 
-# The slider's ends, as powers of ten: epsilon 0.01 to 10.
+# The slider's ends, as powers of ten: epsilon 0.01 to 10, and as far as the epsilon that was asked for.
 LEAST, MOST, STEP = -2.0, 1.0, 0.05
 EVERY_SECONDS, JOBS = 2.0, 20
 
@@ -68,12 +70,13 @@ class Planner:
     def widget(self) -> Any:
         import ipywidgets
 
+        wished = math.log10(self.quote.epsilon)
         self.epsilon = ipywidgets.FloatLogSlider(
-            value=self.quote.epsilon, base=10, min=LEAST, max=MOST, step=STEP, description="epsilon", readout_format=".3g",
-            continuous_update=False, layout={"width": "60%"},
+            value=self.quote.epsilon, base=10, min=min(LEAST, wished), max=max(MOST, wished), step=STEP, description="epsilon",
+            readout_format=".3g", continuous_update=False, layout={"width": "60%"},
         )  # fmt: skip
         self.shown = _page(ipywidgets)
-        self.epsilon.observe(lambda change: self._show(round(float(change["new"]), 4)), names="value")
+        self.epsilon.observe(lambda change: self._show(float(f"{change['new']:.4g}")), names="value")
         self._show(self.quote.epsilon)
         return ipywidgets.VBox([self.epsilon, self.shown])
 
@@ -121,6 +124,8 @@ class Monitor:
     """One's jobs with their stages, newest first; in a notebook they are asked for again as long as any goes on by itself."""
 
     title = "Jobs"
+    # The one that is kept up to date: whoever runs a cell ten times has not ten that ask.
+    shown_last: ClassVar[Callable[[], Monitor | None]] = lambda: None
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -132,7 +137,8 @@ class Monitor:
 
     @property
     def going_on(self) -> bool:
-        return any(not j.stage.final for j in self.jobs)
+        """By itself: a plan that waits for its person waits for days."""
+        return any(not j.stage.final and j.stage is not Stage.PLANNED for j in self.jobs)
 
     def __repr__(self) -> str:
         lines = [f"{j.id} in {j.project}: {follow.place(j)[1]}" for j in self.jobs[:JOBS]]
@@ -146,6 +152,7 @@ class Monitor:
         self.again.on_click(lambda _: self.refresh())
         self.shown = _page(ipywidgets)
         self._show()
+        Monitor.shown_last = weakref.ref(self)
         with suppress(RuntimeError):  # no notebook: then the button is what there is
             self.following = asyncio.get_running_loop().create_task(self._follow())
         return ipywidgets.VBox([self.again, self.shown])
@@ -155,8 +162,8 @@ class Monitor:
         self._show()
 
     async def _follow(self) -> None:
-        """The kernel stays free meanwhile. Ends when nothing goes on any more, or nobody answers."""
-        while self.going_on and not self.said:
+        """The kernel stays free meanwhile. Ends when nothing goes on any more, nobody answers, or another panel was shown."""
+        while self.going_on and not self.said and Monitor.shown_last() is self:
             await asyncio.sleep(EVERY_SECONDS)
             await asyncio.to_thread(self.ask)
             self._show()

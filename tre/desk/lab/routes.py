@@ -46,11 +46,17 @@ TABLE = {
 
 def add(app: Any) -> None:
     """Into a Jupyter server's application."""
-    threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="tre")
     base = app.settings["base_url"]
     paths = {path: {m: name for (m, p), name in TABLE.items() if p == path} for _, path in TABLE}
-    found = [(url_path_join(base, path), Asked, {"calls": calls, "threads": threads}) for path, calls in paths.items()]
+    found = [
+        (url_path_join(base, path), Asked, {"calls": calls, "threads": _threads()}) for path, calls in paths.items()
+    ]
     app.add_handlers(".*$", found)
+
+
+def _threads() -> ThreadPoolExecutor:
+    """Of one path: what waits for a gateway that does not answer keeps no other question waiting."""
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="tre")
 
 
 class Asked(APIHandler):
@@ -79,7 +85,7 @@ class Asked(APIHandler):
             if method == "POST":
                 asked["body"] = await self._body()
             function = functools.partial(_ask, self.calls[method], asked)
-            told = await asyncio.get_running_loop().run_in_executor(self.threads, function)
+            told = json.dumps(await asyncio.get_running_loop().run_in_executor(self.threads, function))
         except TreError as error:
             self._refuse(error, error.http_status)
         except web.HTTPError:
@@ -91,7 +97,7 @@ class Asked(APIHandler):
             )
             self._refuse(ours, 500)
         else:
-            self.finish(json.dumps(told))
+            self.finish(told)
 
     async def _body(self) -> dict[str, Any]:
         """What was sent; where it names a notebook, with that file as it was last saved."""

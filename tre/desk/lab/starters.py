@@ -6,6 +6,7 @@ Guarantees: made from what is declared of the dataset alone.
 from __future__ import annotations
 
 import json
+import keyword
 from typing import Any
 
 from tre.messages import DatasetInfo
@@ -13,11 +14,14 @@ from tre.rules.schema import FieldType, SchemaField
 from tre.rules.text import visible
 
 MOST_GROUPS = 12
+# What the notebook calls other things.
+TAKEN = ("tre", "df", "result")
 
 
 def notebook(info: DatasetInfo) -> dict[str, Any]:
     name = info.id.replace("-", "_")
-    name = f"data_{name}" if name[0].isdigit() else name
+    if not name.isidentifier() or keyword.iskeyword(name) or name in TAKEN:
+        name = f"data_{name}"
     cells = [
         _text(
             f"# {visible(info.title)}\n\nAt your desk this runs on a **synthetic twin**: rows that look like the real ones and belong "
@@ -56,7 +60,12 @@ def _release(info: DatasetInfo, name: str) -> str:
 
 def _bounds(field: SchemaField) -> str:
     low, high = field.bounds or (0.0, 1.0)
-    return f"({low:g}, {high:g})"
+    return f"({_number(low)}, {_number(high)})"
+
+
+def _number(value: float) -> str:
+    """With every digit, and no point where none is needed."""
+    return repr(int(value)) if float(value).is_integer() else repr(value)
 
 
 def _text(source: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ function activate({ app, lab, tracker, palette, launcher, translator, files, res
   add('tre:show-jobs', trans.__('My secure jobs'), trans.__('Show what was sent to the secure area, and what became of it'), () => desk.reveal('jobs'));
   add('tre:show-datasets', trans.__('Datasets and their twins'), trans.__('Show the datasets of your projects'), () => desk.reveal('datasets'));
   add('tre:show-budget', trans.__('Privacy budget'), trans.__('Show what may still be spent'), () => desk.reveal('budgets'));
+  add('tre:show-notices', trans.__('Unread notices'), trans.__('Show what you have not read yet of your requests'), () => desk.reveal('notices'));
   add('tre:open-review', trans.__('Review page (new tab)'), trans.__('The gateway’s own page, where output checkers decide and admins see the budgets'),
     args => desk.review(args.release), () => ['checker', 'admin'].includes(desk?.role));
   tracker.currentChanged.connect(() => commands.notifyCommandChanged('tre:run-in-secure-area'));

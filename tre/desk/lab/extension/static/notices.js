@@ -1,4 +1,6 @@
-// What has become of requests, as notifications: each once, with what to do about it.
+// What has become of requests, as notifications: each once, with what to do about it; of many at once, how many they are.
+
+const MOST = 3;
 
 export function notify(lab, gateway, running, trans, commands, settings) {
   const told = new Set();
@@ -13,8 +15,15 @@ export function notify(lab, gateway, running, trans, commands, settings) {
   gateway.listeners.add(() => {
     if (!settings().notifications) return;
     // What is before the person just now needs no notification.
-    for (const n of (gateway.overview?.notices || []).filter(x => !told.has(x.id) && !running.busy.has(x.about))) {
-      told.add(n.id);
+    const fresh = (gateway.overview?.notices || []).filter(x => !told.has(x.id) && !running.busy.has(x.about));
+    for (const n of fresh) told.add(n.id);
+    if (fresh.length > MOST) {
+      Notification.info(trans.__('%1 notices are unread.', fresh.length), {
+        autoClose: 12000, actions: [{ label: trans.__('Show them'), callback: () => commands.execute('tre:show-notices') }]
+      });
+      return;
+    }
+    for (const n of fresh) {
       const { label, callback } = action(n);
       Notification.emit(trans.__('%1: %2.', n.about, n.words), kinds[n.told] || 'warning', {
         autoClose: 12000,

@@ -5,6 +5,7 @@ import { failure, plan, returned } from './plan.js';
 export class Running {
   constructor(app, lab, gateway, trans, settings) {
     Object.assign(this, { app, lab, gateway, trans, settings });
+    this.going = new Set();
     this.busy = new Set();  // jobs that are before the person just now
   }
 
@@ -63,7 +64,7 @@ export class Running {
       this.busy.add(job);
       const view = await gateway.until(job, v => { said.textContent = v.sentence; return v.stage !== 'rehearsing'; }, () => stopped);
       if (stopped) {
-        await gateway.post(`jobs/${job}/withdraw`);
+        await this.unsent(job);
         this.busy.delete(job);
         return undefined;
       }
@@ -77,28 +78,46 @@ export class Running {
     }
   }
 
+  // Who clicks twice begins a thing once.
+  once = (what, step) => this.guarded(async () => {
+    if (this.going.has(what)) return;
+    this.going.add(what);
+    await step().finally(() => this.going.delete(what));
+  });
+
   // The flow of *Run in secure area…*
-  run = (path, context) => this.guarded(async () => {
+  run = (path, context) => this.once(`run ${path}`, async () => {
     const view = await this.rehearsed(path, context);
     if (!view) return;
     this.shown?.(path, view);
-    await this.ask(view).finally(() => this.busy.delete(view.id));
+    await this.ask(view, true).finally(() => this.busy.delete(view.id));
   });
 
-  // A planned job before its person: confirm, or take it back.
-  async ask(view) {
+  // Take it back if it is still what its person saw: in another tab, or at a terminal, it may have been confirmed since.
+  async unsent(job) {
+    const { stage } = await this.gateway.get(`jobs/${job}`);
+    if (['rehearsing', 'planned'].includes(stage)) await this.gateway.post(`jobs/${job}/withdraw`);
+    return ['rehearsing', 'planned', 'rehearsal_failed', 'withdrawn'].includes(stage);
+  }
+
+  // A planned job before its person: confirm it, or not. One that was `made` for this question is taken back then.
+  async ask(view, made) {
     const { trans, gateway } = this, { Dialog } = this.lab.apputils, title = trans.__('Run %1 in the secure area?', view.name);
     if (!view.plan) {
       const found = view.failure ? failure(view.failure, trans) : [el('p', {}, view.sentence)];
       await this.dialog(trans.__('The rehearsal of %1 failed', view.name), [...found, el('p', {}, trans.__('Nothing was charged.'))], [], { close: trans.__('Close') }).launch();
       return;
     }
+    if (view.stage !== 'planned') {
+      await this.dialog(view.name, el('p', {}, view.sentence), [], { close: trans.__('Close') }).launch();
+      await gateway.look();
+      return;
+    }
     const fits = view.plan.affordable;
     const go = Dialog.okButton({ label: trans.__('Run in secure area'), caption: trans.__('Reserve this cost and send it in') });
-    const answer = await this.dialog(title, plan(view, trans), fits ? [go] : []).launch();
+    const answer = await this.dialog(title, plan(view, trans), fits ? [go] : [], made ? {} : { close: trans.__('Not now') }).launch();
     if (!answer.button.accept) {
-      await gateway.post(`jobs/${view.id}/withdraw`);
-      this.lab.apputils.Notification.info(trans.__('%1 was taken back; nothing was charged.', view.name), { autoClose: 4000 });
+      if (made && await this.unsent(view.id)) this.lab.apputils.Notification.info(trans.__('%1 was taken back; nothing was charged.', view.name), { autoClose: 4000 });
     } else {
       await gateway.post(`jobs/${view.id}/confirm`, { plan: view.plan.digest });
       this.lab.apputils.Notification.success(trans.__('%1 is on its way: its cost is reserved.', view.name), {
@@ -109,8 +128,8 @@ export class Running {
     await gateway.look();
   }
 
-  // A job of the list whose plan waits.
-  planned = job => this.guarded(async () => this.ask(await this.gateway.get(`jobs/${job}`)));
+  // A job of the list whose plan waits: to look at it changes nothing.
+  planned = job => this.guarded(async () => this.ask(await this.gateway.get(`jobs/${job}`), false));
 
   withdraw = job => this.guarded(async () => {
     await this.gateway.post(`jobs/${job}/withdraw`);
@@ -118,12 +137,11 @@ export class Running {
   });
 
   // What would leave, and nothing of it kept: as `tre submit --check`.
-  check = (path, context) => this.guarded(async () => {
+  check = (path, context) => this.once(`check ${path}`, async () => {
     const view = await this.rehearsed(path, context);
     if (!view) return;
     this.shown?.(path, view);
-    if (view.stage === 'planned') await this.gateway.post(`jobs/${view.id}/withdraw`);
-    this.busy.delete(view.id);
+    await this.unsent(view.id).finally(() => this.busy.delete(view.id));
     await this.gateway.look();
   });
 
@@ -166,10 +184,11 @@ export class Running {
     const release = named || await this.chosen(trans.__('Open what was released'), trans.__('Release'), there);
     if (!release) return;
     const got = await gateway.post(`releases/${release}`);
-    await this.open(await this.write(got.name, got.notebook));
+    const path = await this.write(got.name, got.notebook);
+    await this.open(path);
     await this.read(n => n.about === release);
     this.lab.apputils.Notification.success(trans.__('%1 is at this desk, and every byte fits its receipt. Run its notebook: it shows the released values.', release), {
-      autoClose: 15000, actions: [{ label: trans.__('Run it here'), callback: () => this.app.commands.execute('notebook:run-all-cells') }]
+      autoClose: 15000, actions: [{ label: trans.__('Run it here'), callback: () => this.open(path).then(() => this.app.commands.execute('notebook:run-all-cells')) }]
     });
   });
 

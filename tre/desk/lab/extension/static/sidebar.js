@@ -60,7 +60,7 @@ export class SideBar {
       j.stage === 'released' ? button(trans.__('Open'), () => running.released(j.release), { 'data-key': `open ${j.id}`, 'aria-label': trans.__('Open what was released of %1', j.name) }) : null,
       ['returned', 'rejected', 'failed', 'rehearsal_failed', 'revoked'].includes(j.stage)
         ? button(trans.__('Why?'), () => running.why(j.id), { 'data-key': `why ${j.id}`, 'aria-label': trans.__('Why %1 did not come back', j.name) }) : null,
-      ['in_progress', 'in_review'].includes(j.stage)
+      ['planned', 'in_progress', 'in_review'].includes(j.stage)
         ? button(trans.__('Take it back'), () => running.withdraw(j.id), { 'data-key': `back ${j.id}`, 'aria-label': trans.__('Take %1 back', j.name) }) : null
     ]), trans.__('Nothing was sent yet. Open a notebook and choose “Run in secure area…”: it is rehearsed on the twin first, and you see the price before anything is charged.')));
   }
