@@ -59,6 +59,7 @@ done
 
 # 3. uv brings the exact versions of the lock in seconds; it is itself pinned here.
 started=$SECONDS
+echo "making an environment in $venv, once: a minute or two"
 "$python" -m venv --clear "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
 # The system's certificates: public bodies have proxies with their own.

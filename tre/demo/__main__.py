@@ -32,6 +32,8 @@ import tre
 visits = np.sort(tre.dataset("hie").to_pandas()["mdvis"].to_numpy())[::-1]
 tenth = visits[: max(1, len(visits) // 10)].sum() / max(visits.sum(), 1)
 tre.estimate("share-of-top-tenth", tenth, bounds=(0.2, 0.8), epsilon=1.0, aggregator="mean")"""
+# JupyterLab asks nobody about its news, and looks for no newer version, on the first page that a newcomer sees.
+QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 PEOPLE = {"ada": "researcher", "bo": "output checker", "cy": "output checker", "dee": "admin"}
 
 console = Console(highlight=False, soft_wrap=True)
@@ -260,11 +262,17 @@ class Demo:
         for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
             if not (home / notebook.name).exists():
                 shutil.copy(notebook, home / notebook.name)
+        settings = self.folder / "lab-config" / "labconfig"
+        settings.mkdir(parents=True, exist_ok=True)
+        (settings / "default_setting_overrides.json").write_text(json.dumps(QUIET))
+        config = os.pathsep.join(filter(None, (str(settings.parent), os.environ.get("JUPYTER_CONFIG_PATH"))))
         console.print(f"JupyterLab for ada, in {home}; the gateway is at {self.url}. Stop with Ctrl-C.")
         subprocess.run(
             [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home}", *_as_root()],
             # the commands are at hand in JupyterLab's terminals, too
-            env=os.environ | self.desk("ada") | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+            env=os.environ
+            | self.desk("ada")
+            | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "JUPYTER_CONFIG_PATH": config},
             check=False,
         )
 

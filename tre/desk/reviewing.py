@@ -110,7 +110,7 @@ def review(
         info = client.vote(release, Vote(decision=DecisionKind(decision), comment=comment))
         both = info.votes_cast == 2
         then = (
-            "Both have voted: it is decided."
+            "Both have voted: it is decided, and done at the area's next tick."
             if both
             else "The other checker's vote is still to come, or hidden from you."
         )

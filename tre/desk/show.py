@@ -92,7 +92,10 @@ def cost(c: Cost) -> list[str]:
         f"Cost for {c.population}: epsilon {c.epsilon:.4g} (delta {c.delta:g}){keys}; left before it: {c.left_epsilon:.4g}"
     ]
     if c.affordable and c.share_of_left is not None and c.fits_times is not None:
-        said.append(f"That is {c.share_of_left:.1%} of what is left; {c.fits_times} plans of this price would fit.")
+        more = "" if c.delta == 0 else ", as losses add up more slowly than epsilons"
+        said.append(
+            f"That is {c.share_of_left:.1%} of what is left; {c.fits_times} plans of this price would fit{more}."
+        )
     return said
 
 
@@ -200,6 +203,7 @@ def job(console: Console, view: JobView) -> None:
 
 
 def balances(console: Console, found: list[Balance]) -> None:
+    wide = console.width >= 100
     rows = [
         (
             b.account,
@@ -208,13 +212,12 @@ def balances(console: Console, found: list[Balance]) -> None:
             f"{b.used_epsilon:.3f}",
             f"{b.left_epsilon:.3f}",
             f"{b.delta:g}",
-            _bar(b) if console.width >= 100 else "",
+            *((_bar(b),) if wide else ()),
         )
         for b in found
     ]
-    console.print(
-        table("Privacy budget", ("account", "kind", "limit epsilon", "used", "still fits", "delta", ""), rows)
-    )
+    columns = ("account", "kind", "limit epsilon", "used", "still fits", "delta", *(("",) if wide else ()))
+    console.print(table("Privacy budget", columns, rows))
     if any(b.delta for b in found):
         console.print(ADDING_UP)
     for b in found:

@@ -15,7 +15,9 @@ def person(policies: Policies, who: str, today: date) -> Person:
     """The person, if known and accredited today."""
     found = policies.people.get(who)
     if found is None:
-        raise NotAllowed("person_unknown", "This token's person is not in the policies.", "Ask an admin.")
+        raise NotAllowed(
+            "person_unknown", f"The policies know no person {who[:64]!r}.", "An admin adds the person to people.yaml."
+        )
     if found.accredited_until < today:
         raise NotAllowed(
             "accreditation_ended", "Your accreditation has ended.", "Renew it; an admin then changes people.yaml."
@@ -27,8 +29,8 @@ def need_role(found: Person, *roles: Role) -> None:
     if found.role not in roles:
         raise NotAllowed(
             "role_missing",
-            f"This is for a {' or '.join(r.value for r in roles)}; you are a {found.role.value}.",
-            "Use the token of a person with that role.",
+            f"This needs the role {' or '.join(r.value for r in roles)}; yours is {found.role.value}.",
+            "Leave it to a person with that role (people.yaml), or use that person's token.",
         )
 
 

@@ -87,8 +87,12 @@ def apply(
     elif not done.changes:
         show.print("Nothing changes.")
     else:
-        show.print(f"{len(done.changes)} changes {'would be' if dry_run else 'were'} applied.")
+        show.print(f"{_counted(done)} {'to apply' if dry_run else 'applied'}.")
     return asdict(done)
+
+
+def _counted(done: Outcome) -> str:
+    return f"{len(done.changes)} change{'' if len(done.changes) == 1 else 's'}"
 
 
 def _show_outcome(show: Console, done: Outcome) -> None:
@@ -141,7 +145,7 @@ def raise_confirm(proposal: str, person: str, area: Path | None, show: Console) 
     """
     done = services(area).confirm_raise(proposal, person=person)
     _show_outcome(show, done)
-    show.print(f"{len(done.changes)} changes were applied.")
+    show.print(f"{_counted(done)} applied.")
     return asdict(done)
 
 

@@ -14,7 +14,11 @@ def services(area: Path | None) -> Any:
     from tre.secure.services import open_area
 
     if area is None:
-        raise NotFound("area_unnamed", "No area was named.", "Set TRE_AREA, or give --area FOLDER before the command.")
+        raise NotFound(
+            "area_unnamed",
+            "No area was named.",
+            "Set TRE_AREA, or give --area FOLDER. There is none yet? tre-admin init FOLDER makes one.",
+        )
     made = open_area(area)
     click.get_current_context().call_on_close(made.close)  # a server's connections do not end by themselves
     return made

@@ -14,10 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from tre.errors import NotFound, PolicyError
 from tre.rules.canonical import digest
 from tre.rules.policy import Area, Dataset, Isolation, People, Policies, Populations, Project, check
+from tre.rules.schema import NAME
 from tre.secure.data import row_rules
 from tre.secure.database import tables
 
@@ -68,12 +70,18 @@ class _File:
         try:
             return model.model_validate(self.content), []
         except ValidationError as error:
-            details = error.errors(include_url=False, include_context=False)
-            return None, [self.say(tuple(e["loc"]), e["msg"].removeprefix("Value error, ")) for e in details]
+            return None, [self.say(tuple(e["loc"]), _reason(e)) for e in error.errors(include_url=False)]
 
     def say(self, path: tuple[str | int, ...], reason: str) -> str:
         field = ".".join(map(str, path)) or "the file"
         return f"{self.name}, line {self.line(path)}, {field}: {reason}"
+
+
+def _reason(found: ErrorDetails) -> str:
+    """In words where a pattern would say it, since a column's name is what is first got wrong."""
+    if found["type"] == "string_pattern_mismatch" and found.get("ctx", {}).get("pattern") == NAME:
+        return "a name is of lower-case letters, digits and _, a letter first; name the data's column so, too"
+    return found["msg"].removeprefix("Value error, ")
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, int] | None:
@@ -157,8 +165,12 @@ def latest(connection: sa.Connection) -> Policies | None:
 
 def difference(old: Policies | None, new: Policies) -> list[str]:
     """What would change, a line a field: `+` added, `-` gone, `~` from → to."""
-    before = _flat(json.loads(old.model_dump_json()) if old else {})
+    before = _flat(json.loads(old.model_dump_json())) if old else {}
     after = _flat(json.loads(new.model_dump_json()))
+    return _lines(before, after)
+
+
+def _lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     lines = []
     for key in dict.fromkeys([*before, *after]):
         if key not in before:
@@ -166,8 +178,18 @@ def difference(old: Policies | None, new: Policies) -> list[str]:
         elif key not in after:
             lines.append(f"- {key}: {before[key]}")
         elif before[key] != after[key]:
-            lines.append(f"~ {key}: {before[key]} → {after[key]}")
+            was, becomes = _by_name(key, before[key]), _by_name(key, after[key])
+            in_order = [k for k in was if k in becomes] == [k for k in becomes if k in was]
+            lines += (_lines(was, becomes) if was and becomes and in_order else []) or [
+                f"~ {key}: {before[key]} → {after[key]}"
+            ]
     return lines
+
+
+def _by_name(key: str, value: Any) -> dict[str, Any]:
+    """A list of things with names, such as a dataset's fields, as what it says of each; of anything else, nothing."""
+    named = {v["name"]: v for v in value if isinstance(v, Mapping) and "name" in v} if isinstance(value, list) else {}
+    return _flat(named, f"{key}.") if named and len(named) == len(value) else {}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

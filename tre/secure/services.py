@@ -407,7 +407,9 @@ class Services:
             raise Conflict("release_revoked", "This release was revoked.", "See why: tre job ID; delete your copies.")
         if release not in stages:
             raise NotFound(
-                "release_unknown", f"There is no release {release[:40]!r} for you.", "List them: tre releases"
+                "release_unknown",
+                f"There is no release {release[:40]!r} for you.",
+                "List them: tre releases. What was approved just now is there after the area's next tick.",
             )
         return archive.pack(release, self.bundler.files(release))
 

@@ -33,7 +33,7 @@ def bounds(column: str, field: SchemaField | None, asked: Bounds | None) -> tupl
             raise RequestError(
                 "bounds_missing",
                 f"{column!r} has no declared bounds.",
-                f'Give them: bounds=(low, high); look at the twin for a sensible pair for "{column}".',
+                f'Give them: bounds=(low, high); values beyond them count as the nearer one, so choose by what you know of "{column}".',
             )
         return declared
     low, high = asked

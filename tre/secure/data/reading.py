@@ -98,7 +98,7 @@ def typed_file(
         raise DataError(
             "columns_missing",
             f"The file {path.name!r} has no column for: {', '.join(missing)}.",
-            "Add the columns, or remove the fields from the dataset's policy.",
+            "Rename the file's columns as the fields are named, or add them, or remove the fields from the policy.",
         )
     columns = [c for f in schema.fields for c in typed_columns(f, native[f.name], schema.missing_values)]
     if markers:
@@ -155,7 +155,8 @@ def unreadable() -> DataError:
     return DataError(
         "file_unreadable",
         "A file cannot be read as a table.",
-        "CSV: UTF-8, commas, a header, and as many cells in every line as in it. Parquet: a whole file.",
+        "Is it there? CSV: UTF-8, commas, a header, as many cells in every line as in it, and line ends all alike. "
+        "Parquet: a whole file.",
     )
 
 
