@@ -198,7 +198,7 @@ def test_only_an_accredited_checkers_or_admins_token_begins_a_session(area, app)
     for person in ("ada", "eve"):
         answer = Checker(area, app, person).sign_in()
         assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
-        assert "you are a researcher" in answer.text
+        assert "yours is researcher" in answer.text
     assert "not known here" in Checker(area, app, "bo").sign_in("tre_guessed").text
     assert _events(area, "review.signed_in") == []
 
@@ -247,7 +247,7 @@ def test_who_is_no_checker_any_more_sees_nothing_through_an_open_session(area, b
     files["people.yaml"]["people"]["bo"]["role"] = "researcher"
     area.apply(write_policies(tmp_path / "later", files), dry_run=False)
     answer = bo.get(f"requests/{case.release}")
-    assert (answer.status_code, "you are a researcher" in answer.text) == (403, True)
+    assert (answer.status_code, "yours is researcher" in answer.text) == (403, True)
 
 
 # Forms
