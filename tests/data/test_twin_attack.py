@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tre.errors import DataError
 from tre.rules.accounting import rho_of
 from tre.rules.twin import Tier, TwinPolicy
 from tre.secure.data import twin_attack, twin_relations
@@ -50,7 +51,9 @@ def test_a_tier_that_copied_its_rows_would_be_found(tmp_path, monkeypatch):
     honest = tried(real, RELATED, twin, tmp_path)
     right = twin_attack.read
     monkeypatch.setattr(
-        twin_attack, "read", lambda path, *more: right(path.with_stem("inside") if path.stem == "twin" else path, *more)
+        twin_attack,
+        "read",
+        lambda path, *more: right(path.parents[1] / "inside.parquet" if path.stem == "twin" else path, *more),
     )
     assert tried(real, RELATED, twin, tmp_path) > honest + 0.02
 
@@ -59,3 +62,12 @@ def test_a_twin_that_learnt_nothing_and_few_people_are_not_attacked(tmp_path):
     real = hie(tmp_path)
     assert tried(real, SCHEMAS["hie"], TwinPolicy(tier=Tier.STRUCTURAL), tmp_path) is None
     assert twin_relations.FEWEST_PEOPLE < twin_attack.FEWEST_PEOPLE
+
+
+def test_what_duckdb_says_is_not_passed_on(tmp_path):
+    broken = tmp_path / "broken.parquet"
+    broken.write_text("7331")
+    with pytest.raises(DataError) as caught:
+        tried(broken, RELATED, TwinPolicy(tier=Tier.MULTIVARIATE, epsilon=1), tmp_path)
+    assert caught.value.code == "measure_failed"
+    assert caught.value.__context__ is None

@@ -66,11 +66,15 @@ def hie(folder):
 
 @pytest.fixture(scope="module")
 def related():
-    """2,000 people whose a and b are mostly the same, and whose c and d have nothing to do with anything."""
+    return people_related(2000)
+
+
+def people_related(n):
+    """People whose a and b are mostly the same, and whose c and d have nothing to do with anything."""
     rng = np.random.default_rng(0)
-    a, c, d = rng.integers(0, 3, (3, 2000))
-    b = np.where(rng.random(2000) < 0.9, a, rng.integers(0, 3, 2000))
-    return pd.DataFrame({"who": range(2000), "a": a, "b": b, "c": c, "d": d})
+    a, c, d = rng.integers(0, 3, (3, n))
+    b = np.where(rng.random(n) < 0.9, a, rng.integers(0, 3, n))
+    return pd.DataFrame({"who": range(n), "a": a, "b": b, "c": c, "d": d})
 
 
 @pytest.mark.parametrize("tier", [Tier.MULTIVARIATE, Tier.DETAILED])

@@ -9,17 +9,13 @@ from tre.rules.twin import TwinPolicy
 from tre.secure.data import twin_replica, twin_sdv
 from tre.secure.data.twin_structural import sample_structural
 
-from .test_twin_relations import CONSTANT, RELATED, ROOT, hie
+from .test_twin_relations import CONSTANT, RELATED, ROOT, hie, people_related
 from .test_twins import SCHEMAS, fits, ingested
 
 
 @pytest.fixture(scope="module")
 def people():
-    """1,000 people whose a and b are mostly the same, and whose c and d have nothing to do with anything."""
-    rng = np.random.default_rng(0)
-    a, c, d = rng.integers(0, 3, (3, 1000))
-    b = np.where(rng.random(1000) < 0.9, a, rng.integers(0, 3, 1000))
-    return pd.DataFrame({"who": range(1000), "a": a, "b": b, "c": c, "d": d})
+    return people_related(1000)
 
 
 @pytest.mark.slow

@@ -58,12 +58,12 @@ class Publishing:
 
     def package(self, policies: Policies, person: str, name: str, *, column: bool = False) -> bytes:
         """The twin as one archive. Raises NotFound for what the person may not have, as for what is not there."""
-        columns = self._columns(policies, person, name, _label(self.registry.twin(name)))
+        twin = self.registry.twin(name)
+        columns = self._columns(policies, person, name, _label(twin))
         if not columns:
             raise NotFound(
                 "dataset_unknown", f"There is no twin {name[:80]!r} for you.", "List them: tre datasets --twins"
             )
-        twin = self.registry.twin(name)
         with self._written(policies, name, twin, columns, column=column, most=MOST_VALUES) as (folder, _):
             return archive.pack(f"{name[:50]}-synthetic", {p.name: p.read_bytes() for p in folder.iterdir()})
 

@@ -52,14 +52,11 @@ def write(
     rows = registry.rows(name, version)
     real = twin_fidelity.inside(rows, twin, dataset.table)
     scores = twin_report.scores(rows, twin, dataset)
-    same = label.tier == dataset.twin.tier.value
-    attack = (
-        twin_attack.tried(
-            rows, dataset.table, dataset.twin, rho_units=label.rho_units, seed=label.seed or 0, scratch=context.area.folder("scratch")
-        )
-        if same
-        else None
-    )  # fmt: skip
+    attack = None
+    if label.tier == dataset.twin.tier.value:
+        scratch, seed = context.area.folder("scratch"), label.seed or 0
+        units = label.rho_units
+        attack = twin_attack.tried(rows, dataset.table, dataset.twin, rho_units=units, seed=seed, scratch=scratch)
     _write(target, twin_report.inside_page(name, label, figures, real, scores, attack, found))
     with context.database.write() as connection:
         detail = {"publishable": publishable is not None}

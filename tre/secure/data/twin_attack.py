@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
 
+from tre.errors import DataError
 from tre.rules.schema import PERSON, TableSchema
-from tre.rules.twin import Tier, TwinPolicy
+from tre.rules.twin import TwinPolicy
 from tre.secure.data import twin_tiers
-from tre.secure.data.twin_file import NOTHING, Label, write
-from tre.secure.data.twin_layout import Codes, layout, read
+from tre.secure.data.twin_file import Label, write
+from tre.secure.data.twin_layout import Codes, Layout, layout, read
 from tre.statistics.sql import literal
 
 # Pairs of columns that are looked at; more take long, and tell nothing that these do not.
@@ -65,17 +66,35 @@ def tried(
         twin = twin.model_copy(update={"rows": None, "edge_cases": ()})
         learnt = twin_tiers.learn(halves[0], schema, twin, rho_units=rho_units)
         made = twin_tiers.make(schema, twin, learnt, seed=seed)
-        label = Label(
-            dataset="", tier=Tier(twin.tier).value, made="", generator="", seed=seed, epsilon=None, delta=None,
-            rho_units=0, learnt=NOTHING,
-        )  # fmt: skip
-        write(made.frames, schema, label, Path(folder) / "twin.parquet")
-        return area_under(inside, outside, read(Path(folder) / "twin.parquet", schema, laid), seed=seed)
+        return area_under(inside, outside, codes_of(made.frames, schema, laid, Path(folder)), seed=seed)
+
+
+def codes_of(
+    rows: pd.DataFrame | Iterable[pd.DataFrame], schema: TableSchema, laid: Layout, scratch: Path
+) -> list[Codes]:
+    """The codes of made-up rows, read as real ones are: with nobody in a slot in which they are not."""
+    label = Label(
+        dataset="", tier="", made="", generator="", seed=None, epsilon=None, delta=None, rho_units=0, learnt=""
+    )  # of a file that is gone at once
+    with tempfile.TemporaryDirectory(prefix="twin-", dir=scratch) as folder:
+        write(rows, schema, label, Path(folder) / "twin.parquet")
+        return read(Path(folder) / "twin.parquet", schema, laid)
 
 
 def _halves(parquet: Path, folder: Path, *, seed: int) -> tuple[Path, Path]:
-    """Two files with half of the people each."""
-    paths = folder / "inside.parquet", folder / "outside.parquet"
+    """Two files with half of the people each. Raises DataError, without a word of what was read."""
+    paths, done = (folder / "inside.parquet", folder / "outside.parquet"), False
+    try:
+        _halve(parquet, paths, seed=seed)
+        done = True
+    except duckdb.Error:
+        pass  # raised below, so that DuckDB's text, which can quote values, is not even chained to the error
+    if not done:
+        raise DataError("measure_failed", "The twin could not be attacked.", "Check the free disk space and try again.")
+    return paths
+
+
+def _halve(parquet: Path, paths: tuple[Path, Path], *, seed: int) -> None:
     with duckdb.connect(":memory:", config={"memory_limit": "2GB"}) as connection:
         source = literal(str(parquet))
         ((last,),) = connection.execute(f"SELECT max({PERSON}) FROM read_parquet({source})").fetchall()
@@ -84,4 +103,3 @@ def _halves(parquet: Path, folder: Path, *, seed: int) -> tuple[Path, Path]:
         for path, which in zip(paths, ("IN", "NOT IN"), strict=True):
             half = f"SELECT * FROM read_parquet({source}) WHERE {PERSON} {which} (SELECT who FROM chosen)"
             connection.execute(f"COPY ({half}) TO {literal(str(path))} (FORMAT parquet)")
-    return paths

@@ -11,7 +11,6 @@ Not guaranteed: any privacy. A copula over enough columns of few people can repe
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ import numpy as np
 import pandas as pd
 
 from tre.errors import PolicyError
-from tre.rules.replica import TIER, Evidence
+from tre.rules.replica import Evidence
 from tre.rules.schema import TableSchema
 from tre.rules.twin import TwinPolicy
-from tre.secure.data.twin_attack import FEWEST_PEOPLE, area_under
-from tre.secure.data.twin_file import Label, write
+from tre.secure.data.twin_attack import FEWEST_PEOPLE, area_under, codes_of
 from tre.secure.data.twin_layout import ABSENT, Codes, Layout, layout, read
 from tre.secure.data.twin_related import decoded
 from tre.secure.data.twin_sdv import copula
@@ -49,8 +47,8 @@ def make(
         )
     rng = np.random.default_rng(seed)
     rows = _rows(_like(real, len(real[0]), rng), schema, laid, rng)
-    codes = _again(rows, schema, laid, scratch)
-    attack = _attack(real, rng, lambda half: _again(_rows(half, schema, laid, rng), schema, laid, scratch))
+    codes = codes_of(rows, schema, laid, scratch)
+    attack = _attack(real, rng, lambda half: codes_of(_rows(half, schema, laid, rng), schema, laid, scratch))
     return rows, Evidence(
         people=len(codes[0]),
         repeated=_repeated(codes, real),
@@ -63,16 +61,6 @@ def make(
 def _rows(codes: Sequence[Codes], schema: TableSchema, laid: Layout, rng: np.random.Generator) -> pd.DataFrame:
     people = identifiers(schema.field(schema.unit.field), len(codes[0]))
     return decoded(codes, schema, laid, people, rng)
-
-
-def _again(rows: pd.DataFrame, schema: TableSchema, laid: Layout, scratch: Path) -> list[Codes]:
-    """The codes of these rows, read as real ones are: with nobody in a slot in which they are not."""
-    label = Label(
-        dataset="", tier=TIER, made="", generator=GENERATOR, seed=None, epsilon=None, delta=None, rho_units=0, learnt=LEARNT
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="replica-", dir=scratch) as folder:
-        write(rows, schema, label, Path(folder) / "rows.parquet")
-        return read(Path(folder) / "rows.parquet", schema, laid)
 
 
 def _like(real: Sequence[Codes], people: int, rng: np.random.Generator) -> list[Codes]:

@@ -11,7 +11,7 @@
 A replica, a model of real rows without noise, is no twin to work on and not made here (twin_replica, secure.replicas).
 
 Guarantees: `learn` is the only way from rows to a twin, for tiers that are charged, and what it gives is noise that the
-caller has paid for before; `make` is given the schema and that, and nothing else. What can be refused is refused by
+caller has paid for before (twin_attack alone throws it away, unpaid, inside); `make` is given the schema and that, and nothing else. What can be refused is refused by
 `enough`, before anything is charged. Every tier has the rows that are there by declaration (twin_declared).
 Not here: charging, keeping and labelling (registry).
 """
