@@ -32,9 +32,9 @@ def test_a_withdrawn_token_opens_nothing_and_ends_what_it_began(area, app):
     assert bo.get("").status_code == 200
     assert area.withdraw_tokens("bo") == 1
     with pytest.raises(NotAllowed, match="token_unknown"):
-        area.who(bo.token)
+        area.identity.holder(bo.token)
     assert bo.get("").headers["location"] == "/review/sign-in"
-    assert area.who(other) == "cy"
+    assert area.identity.holder(other) == "cy"
     with pytest.raises(NotFound, match="token_none"):
         area.withdraw_tokens("bo")
     t = tables.audit

@@ -2,9 +2,10 @@
 
 Guarantees: no replica is made that the dataset's policy does not allow. Its rows and figures are derived from real rows without
 noise: they are files and rows of the area, shown to output checkers alone (each look is recorded), and handed out by `publish`
-only, after two checkers, accredited on the day of their vote, approved rows with this SHA-256, and while the policy still allows it. A vote stands, and it
-is hidden from everybody else, admins too, until both are cast. A replica is never what a project sees, or what a rehearsal runs on: its file is not the
-dataset's twin. Not here: modelling (data.twin_replica), and what a package looks like (data.twin_package).
+only, after two checkers, accredited on the day of their vote, approved rows with this SHA-256, and while the policy still allows
+it. A vote stands, and it is hidden from everybody else, admins too, until both are cast. A replica is never what a project sees,
+or what a rehearsal runs on: its file is not the dataset's twin.
+Not here: modelling (data.twin_replica), and what a package looks like (data.twin_package).
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Replicas:
         with self.context.database.read() as connection:
             ledger.need_whole(connection)
             row, dataset = self._row(connection, replica), policy_files.current(connection).datasets.get(name)
-            if row.dataset != name or self._state(connection, replica) is not ReplicaState.APPROVED:
+            if row.dataset != name or _state(self._votes(connection, replica)) is not ReplicaState.APPROVED:
                 raise Conflict(
                     "replica_not_approved",
                     f"There is no replica {replica[:40]!r} of {name[:80]!r} that two output checkers approved.",
@@ -113,7 +114,8 @@ class Replicas:
             return [self._told(connection, r) for r in rows]
 
     def _told(self, connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
-        votes, decided = self._votes(connection, row.id), self._state(connection, row.id)
+        votes = self._votes(connection, row.id)
+        decided = _state(votes)
         comments = [c.comment for c in votes if c.comment and decided is not ReplicaState.IN_REVIEW]
         return {
             "replica": row.id, "dataset": row.dataset, "made": row.made_at, "state": decided.value, "comments": comments,
@@ -126,13 +128,13 @@ class Replicas:
         with self.context.database.read() as connection:
             policies = self._checker(connection, person)
             rows = connection.execute(sa.select(t).where(t.c.person != person).order_by(t.c.made_at, t.c.id)).all()
+            votes = {r.id: self._votes(connection, r.id) for r in rows}
             return [
                 ReplicaWaiting(
                     id=r.id, dataset=r.dataset, title=_title(policies, r.dataset), reason=r.reason, made=r.made_at
                 )
                 for r in rows
-                if self._state(connection, r.id) is ReplicaState.IN_REVIEW
-                and person not in [c.person for c in self._votes(connection, r.id)]
+                if _state(votes[r.id]) is ReplicaState.IN_REVIEW and person not in [c.person for c in votes[r.id]]
             ]
 
     def look(self, person: str, replica: str) -> ReplicaInfo:
@@ -156,8 +158,9 @@ class Replicas:
         with self.context.database.write() as connection:
             policies, row = self._checker(connection, person), self._row(connection, replica)
             self._independent(row, person)
-            permissions.need_first_vote(person, [c.person for c in self._votes(connection, replica)])
-            if self._state(connection, replica) is not ReplicaState.IN_REVIEW:
+            votes = self._votes(connection, replica)
+            permissions.need_first_vote(person, [c.person for c in votes])
+            if _state(votes) is not ReplicaState.IN_REVIEW:
                 raise Conflict("not_in_review", "This replica is decided.", "See what waits: tre replicas")
             if vote.sha256 != row.sha256:
                 raise Conflict("rows_changed", "These are not the rows of this replica.", f"tre replica {replica}")
@@ -189,7 +192,8 @@ class Replicas:
             )
 
     def _info(self, connection: sa.Connection, policies: Policies, row: sa.Row[Any], person: str) -> ReplicaInfo:
-        votes, decided = self._votes(connection, row.id), self._state(connection, row.id)
+        votes = self._votes(connection, row.id)
+        decided = _state(votes)
         mine = [Choice(c.choice) for c in votes if c.person == person]
         shown = [c for c in votes if c.person == person or decided is not ReplicaState.IN_REVIEW]
         return ReplicaInfo(
@@ -207,9 +211,6 @@ class Replicas:
     def _votes(self, connection: sa.Connection, replica: str) -> list[sa.Row[Any]]:
         return list(connection.execute(sa.select(v).where(v.c.replica == replica).order_by(v.c.at)).all())
 
-    def _state(self, connection: sa.Connection, replica: str) -> ReplicaState:
-        return state(Choice(c.choice) for c in self._votes(connection, replica))
-
     def _file(self, dataset: str, replica: str) -> Path:
         """Beside the rows that it is as secret as."""
         return self.context.area.folder("data") / dataset / f"{replica}.SYNTHETIC.parquet"
@@ -225,6 +226,10 @@ class Replicas:
         found = self._there(row).read_bytes()
         _need_same(row, digest_bytes(found))
         return found
+
+
+def _state(votes: list[sa.Row[Any]]) -> ReplicaState:
+    return state(Choice(c.choice) for c in votes)
 
 
 def _need_same(row: sa.Row[Any], sha256: str) -> None:

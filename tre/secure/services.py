@@ -247,10 +247,6 @@ class Services:
 
     # Everyone, by token
 
-    def who(self, token: str) -> str:
-        """The person of one of our own tokens. Raises NotAllowed."""
-        return self.identity.holder(token)
-
     def me(self, person: str) -> Me:
         policies = self._policies(person)
         found = policies.people[person]
